@@ -1,0 +1,153 @@
+"""Every error that LabelVault raises on purpose, under one root.
+
+Kinds are split so that a caller (and a negative test) can tell one refusal from another; a failed AEAD says one thing
+only (`DecryptionError`), whatever the cause, so that it can't serve as an oracle. Attributes carry facts, messages
+carry ids and sizes: never keys, never plaintext, never bytes that no signature covers.
+"""
+
+
+class LabelVaultError(Exception):
+    """The root: `except LabelVaultError` catches whatever this library raises on purpose."""
+
+
+class FormatError(LabelVaultError):
+    """Bytes that are not the one canonical encoding of what they claim to be, or that break a stated bound."""
+
+
+class SignatureError(LabelVaultError):
+    """A signature, or the key that it should verify under, is not valid. Nothing that it covered was used."""
+
+
+class DecryptionError(LabelVaultError):
+    """An authenticated decryption failed. Wrong key, tag, commitment, context and padding all say this."""
+
+
+class GrantError(LabelVaultError):
+    """A grant does not allow what was asked of it."""
+
+
+class GrantNotYetValidError(GrantError):
+    """The grant's `not_before` lies ahead."""
+
+
+class GrantExpiredError(GrantError):
+    """The grant's `expires_at` has been reached."""
+
+
+class GrantScopeError(GrantError):
+    """The item lies outside the grant's scope, or the scope itself can't be granted."""
+
+
+class GrantRevokedError(GrantError):
+    """The grant, or the contractor that it names, was revoked."""
+
+
+class GrantLimitError(GrantError):
+    """A limit of the grant is missing, out of bounds or reached."""
+
+
+class LeaseError(LabelVaultError):
+    """A lease is not one that this opening may use."""
+
+
+class LeaseExpiredError(LeaseError):
+    """The lease's `expires_at` has been reached; its content is no longer handed out."""
+
+
+class LeaseClosedError(LeaseError):
+    """The opening was closed; its key is gone."""
+
+
+class DeniedError(LabelVaultError):
+    """The issuer answered with a signed denial.
+
+    Attributes:
+        code: the denial's code, one of `labelvault.wire.messages.DENIAL_CODES`.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the issuer denied the request: {code}")
+        self.code = code
+
+
+class RequestTimeoutError(LabelVaultError):
+    """The issuer gave no answer in time. The request may still be answered; asking again makes a new one.
+
+    Attributes:
+        timeout_s: how long was waited, in seconds.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"no answer from the issuer within {timeout_s:g} s")
+        self.timeout_s = timeout_s
+
+
+class ReplayError(LabelVaultError):
+    """Something that counts once was offered a second time."""
+
+
+class RollbackError(LabelVaultError):
+    """An older state was served than one that was seen before."""
+
+
+class ClockError(LabelVaultError):
+    """This machine's clock contradicts a time that is known to have passed. Nothing is opened or released."""
+
+
+class LedgerError(LabelVaultError):
+    """The ledger, a checkpoint or a proof does not hold together."""
+
+
+class StoreError(LabelVaultError):
+    """The vault's or the client's storage refused or failed; nothing was changed."""
+
+
+class ConflictError(StoreError):
+    """Other bytes are already stored under this name; they stay as they are."""
+
+
+class NotFoundError(StoreError):
+    """Nothing is stored under this name."""
+
+
+class RelayError(LabelVaultError):
+    """The vault could not be reached, or answered with something that can't be right."""
+
+
+class KeystoreError(LabelVaultError):
+    """A key file can't be used."""
+
+
+class KeystorePassphraseError(KeystoreError):
+    """The file is whole, but this passphrase does not open it."""
+
+
+class KeystoreDamagedError(KeystoreError):
+    """The file is truncated or altered."""
+
+
+class KeystoreForeignError(KeystoreError):
+    """The file is no key file of LabelVault, of another version, or holds another kind of key."""
+
+
+class EnrolmentError(LabelVaultError):
+    """A card, invite or fingerprint does not belong to whom it should."""
+
+
+class ProjectError(LabelVaultError):
+    """A project folder or its `labelvault.toml` can't be used as it stands.
+
+    Attributes:
+        file: the file at fault, relative to the folder, if one is.
+        line: its line, counted from 1, if one is.
+    """
+
+    def __init__(self, message: str, file: str | None = None, line: int | None = None) -> None:
+        place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
+        super().__init__(place + message)
+        self.file = file
+        self.line = line
+
+
+class OutputError(LabelVaultError):
+    """An opened item can't be written to the asked-for place without leaving it or overwriting something."""
