@@ -1,0 +1,88 @@
+# Needs Python 3.11 or later with venv, make and git. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+WORKERS     ?= 2
+PYTEST_ARGS ?=
+DEMO_ARGS   ?=
+
+# Hashes decide what may be installed. Wheels only: building a source archive would run code that no lock file names.
+# On a platform without wheels: make PIP_WHEELS= ...
+PIP_WHEELS  ?= --only-binary :all:
+PIP         := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PIP_LOCKED  := $(PIP) install --quiet --require-hashes $(PIP_WHEELS)
+
+RUN_READY  := $(VENV)/.run-ready
+DEV_READY  := $(VENV)/.dev-ready
+LOCK_READY := $(VENV)/.lock-ready
+
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint check install format lock clean
+
+help:
+	@echo "make demo     install, then run the whole story on a small project (DEMO_ARGS=...)"
+	@echo "make test     install the tools too, then run all tests with coverage (PYTEST_ARGS=...)"
+	@echo "make lint     ruff, mypy, import contracts"
+	@echo "make check    lint and test"
+	@echo "make format   let ruff mend layout and imports"
+	@echo "make install  the development environment in $(VENV), and nothing else"
+	@echo "make lock     write requirements/*.txt again (UPGRADE=1: newest versions)"
+	@echo "make clean    remove all that make and the tools wrote"
+
+demo: $(RUN_READY)
+	$(BIN)/labelvault demo $(DEMO_ARGS)
+
+install: $(DEV_READY)
+
+# pytest's closing line comes last.
+test: $(DEV_READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: $(DEV_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# `make check test` in one call runs the tests once.
+check: lint test
+
+format: $(DEV_READY)
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_READY): requirements/build.txt requirements/run.txt pyproject.toml | $(BIN)/python
+	$(PIP_LOCKED) -r requirements/build.txt -r requirements/run.txt
+	$(PIP) install --quiet --no-index --no-deps --no-build-isolation --editable .
+	$(PIP) check
+	@touch $@
+
+$(DEV_READY): $(RUN_READY) requirements/dev.txt
+	$(PIP_LOCKED) -r requirements/dev.txt
+	@touch $@
+
+$(LOCK_READY): requirements/lock.txt | $(BIN)/python
+	$(PIP_LOCKED) -r requirements/lock.txt
+	@touch $@
+
+lock: export UV_CUSTOM_COMPILE_COMMAND := make lock
+lock: UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+lock: $(LOCK_READY)
+	$(UV) requirements/lock.in -o requirements/lock.txt
+	$(UV) requirements/build.in -o requirements/build.txt
+	$(UV) pyproject.toml --extra cli -o requirements/run.txt
+	$(UV) pyproject.toml --extra cli --extra dev -c requirements/run.txt -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find labelvault tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

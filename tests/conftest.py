@@ -1,0 +1,30 @@
+"""What all tests share: how hard hypothesis searches, and where the real labeling project is."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA_VARIABLE = "LABELVAULT_REAL_DATA"
+
+# `ci` finds the same counter-examples on every machine; `--hypothesis-profile=quick` is for the edit loop.
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("quick", deadline=None, max_examples=10)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of a real labeling project, which is not part of this repository."""
+    named = os.environ.get(REAL_DATA_VARIABLE)
+    if named is not None:
+        folder = Path(named)
+        if not folder.is_dir():
+            pytest.fail(f"{REAL_DATA_VARIABLE} is set, but is not a folder")
+        return folder.resolve()
+    folder = ROOT.parent / "shared" / "data" / "assistant-eval"
+    if not folder.is_dir():
+        pytest.skip(f"no real project: {folder} is absent and {REAL_DATA_VARIABLE} is not set")
+    return folder
