@@ -22,6 +22,10 @@ class DecryptionError(LabelVaultError):
     """An authenticated decryption failed. Wrong key, tag, commitment, context and padding all say this."""
 
 
+class TamperedError(LabelVaultError):
+    """The vault served other bytes than the client sealed. Found from public data alone, before any decryption."""
+
+
 class GrantError(LabelVaultError):
     """A grant does not allow what was asked of it."""
 

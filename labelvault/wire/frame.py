@@ -1,0 +1,174 @@
+"""Signed frames: a type, a version, the exact bytes that were signed, and who signed them.
+
+A frame names its signer only so that the receiver can look the key up among those it already trusts; a key is never
+believed because a frame carries it. Nothing is re-encoded to verify. A cosignature (of a presence device) covers the
+same fields under its own label, and the signature covers the cosignature (docs/spec.md, section 3).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeVar
+
+from labelvault.crypto.hashing import tagged_hash
+from labelvault.crypto.verify import verify
+from labelvault.errors import FormatError, SignatureError
+from labelvault.wire.codec import MAX_BYTES
+from labelvault.wire.schema import Between, Fixed, Text, UInt, decode_record, encode_record
+
+FRAME_VERSION: Final = 1
+MAX_BODY_BYTES: Final = MAX_BYTES - 512
+_SIGNATURE_LABEL: Final = b"labelvault/v1/frame\0"
+_COSIGNATURE_LABEL: Final = b"labelvault/v1/frame-cosignature\0"
+_HASH_LABEL: Final = b"labelvault/v1/frame-hash\0"
+
+
+class Signer(Protocol):
+    """Whatever signs: `labelvault.crypto.sign.SigningKey`, or a token that keeps its key."""
+
+    public_key: bytes
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over `message`."""
+        ...
+
+
+class Message(Protocol):
+    """A record that travels in a frame of its own type."""
+
+    TYPE: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame as parsed: nothing in it is verified yet."""
+
+    type: Annotated[str, Text(40, 1)]
+    version: Annotated[int, UInt(0, 65535)]
+    signer: Annotated[bytes, Fixed(32)]
+    body: Annotated[bytes, Between(1, MAX_BODY_BYTES)]
+    cosignature: Annotated[bytes, Between(0, 64)]
+    signature: Annotated[bytes, Fixed(64)]
+
+    def _covered(self) -> bytes:
+        kind = self.type.encode()
+        return b"".join(
+            (
+                len(kind).to_bytes(1, "big"),
+                kind,
+                self.version.to_bytes(2, "big"),
+                self.signer,
+                len(self.body).to_bytes(8, "big"),
+                self.body,
+            )
+        )
+
+    def verify(self, public_key: bytes) -> None:
+        """Check that `public_key` signed this frame.
+
+        Args:
+            public_key: 32 bytes, from the receiver's own state.
+
+        Raises:
+            SignatureError: another signer, or the signature does not fit.
+        """
+        if self.signer != public_key:
+            raise SignatureError("the frame names another signer")
+        verify(public_key, _SIGNATURE_LABEL + self._covered() + self.cosignature, self.signature)
+
+    def verify_cosignature(self, public_key: bytes) -> None:
+        """Check that `public_key` cosigned this frame.
+
+        Raises:
+            SignatureError: there is no cosignature, or it does not fit.
+        """
+        verify(public_key, _COSIGNATURE_LABEL + self._covered(), self.cosignature)
+
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Generic[M]):
+    """A message whose signature was verified, with the exact bytes that carried it.
+
+    Only `open_frame` and `sign_message` make one.
+    """
+
+    message: M
+    frame: Frame
+    data: bytes
+
+    @property
+    def hash(self) -> bytes:
+        """The 32-byte hash by which other messages name this one: over the whole frame, signature included."""
+        return frame_hash(self.data)
+
+
+def frame_hash(data: bytes) -> bytes:
+    """Return the 32-byte hash of a frame's bytes."""
+    return tagged_hash(_HASH_LABEL, data)
+
+
+def parse_frame(data: bytes) -> Frame:
+    """Parse a frame without believing it.
+
+    Raises:
+        FormatError: not a frame, or of another version.
+    """
+    frame = decode_record(Frame, data)
+    if frame.version != FRAME_VERSION:
+        raise FormatError(f"frame version {frame.version} is not known")
+    if len(frame.cosignature) not in (0, 64):
+        raise FormatError("a cosignature has 0 or 64 bytes")
+    return frame
+
+
+def cosign(message: Message, signer_key: bytes, cosigner: Signer) -> bytes:
+    """Cosign a message that `signer_key` is about to sign, as a presence device does.
+
+    Args:
+        message: the record.
+        signer_key: the 32-byte key that will sign the frame.
+        cosigner: the presence device's key.
+
+    Returns:
+        64 bytes for `sign_message`.
+    """
+    draft = Frame(message.TYPE, FRAME_VERSION, signer_key, encode_record(message), b"", bytes(64))
+    return cosigner.sign(_COSIGNATURE_LABEL + draft._covered())
+
+
+def sign_message(message: M, signer: Signer, cosignature: bytes = b"") -> Signed[M]:
+    """Sign a message.
+
+    Args:
+        message: the record.
+        signer: who sends it.
+        cosignature: from `cosign`, where the message's rules ask for one.
+
+    Raises:
+        FormatError: a field of the record is out of its bounds.
+    """
+    body = encode_record(message)
+    draft = Frame(message.TYPE, FRAME_VERSION, signer.public_key, body, cosignature, bytes(64))
+    signature = signer.sign(_SIGNATURE_LABEL + draft._covered() + cosignature)
+    frame = Frame(message.TYPE, FRAME_VERSION, signer.public_key, body, cosignature, signature)
+    return Signed(message, frame, encode_record(frame))
+
+
+def open_frame(data: bytes, message_type: type[M], public_key: bytes) -> Signed[M]:
+    """Verify a frame, then parse its message: the only way from bytes to a believed message.
+
+    Args:
+        data: the frame's bytes.
+        message_type: the one message type that is acceptable here.
+        public_key: the 32-byte key, from the receiver's own state, that must have signed.
+
+    Raises:
+        FormatError: not a frame, another type or version, or a malformed message.
+        SignatureError: not signed by `public_key`.
+    """
+    frame = parse_frame(data)
+    frame.verify(public_key)
+    if frame.type != message_type.TYPE:
+        raise FormatError(f"a {message_type.TYPE} was expected")
+    return Signed(decode_record(message_type, frame.body), frame, data)
