@@ -45,7 +45,7 @@ test: $(DEV_READY)
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy labelvault tests $(wildcard examples/*.py)
 	$(BIN)/lint-imports
 
 # `make check test` in one call runs the tests once.
@@ -85,4 +85,4 @@ lock: $(LOCK_READY)
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find labelvault tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -138,6 +138,8 @@ def test_no_tracked_file_names_a_registry_or_a_path_of_a_machine():
         + "|"
         + "|".join(rf"(?<![\w./<])/{folder}/" for folder in folders)
     )
+    assert all(pattern.search(f"at {host.replace(' ', '.')}/simple") for host in hosts)
+    assert all(pattern.search(f"in '/{folder}/x'") for folder in folders)
     found = []
     for file in tracked_files():
         text = file.read_bytes().decode("utf-8", errors="replace")
