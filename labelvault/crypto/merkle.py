@@ -1,7 +1,7 @@
 """Merkle tree hashing as in RFC 6962, section 2.1, over SHA-256. No third-party import: any room may load it.
 
-Leaves and inner nodes are hashed under different prefixes, so no inner node passes for a leaf. The root alone does not
-say how many leaves there are: whoever relies on one carries the size beside it.
+Leaves and inner nodes are hashed under different prefixes, so no inner node passes for a leaf. The root alone
+does not say how many leaves there are: whoever relies on one carries the size beside it.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ def merkle_root(leaf_hashes: Sequence[bytes]) -> bytes:
         return EMPTY_ROOT
     level = list(leaf_hashes)
     while len(level) > 1:
-        # Pairing neighbours and carrying an odd last one up gives RFC 6962's split at the largest power of two.
+        # Pairing neighbours and carrying an odd last one up is RFC 6962's split at the largest power of two.
         paired = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
         if len(level) % 2:
             paired.append(level[-1])

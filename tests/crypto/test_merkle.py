@@ -6,7 +6,7 @@ import pytest
 
 from labelvault.crypto.merkle import EMPTY_ROOT, leaf_hash, merkle_root, node_hash
 
-# github.com/transparency-dev/merkle, testonly/constants.go (also certificate-transparency's C++ reference test).
+# github.com/transparency-dev/merkle, testonly/constants.go; certificate-transparency's tests have the same.
 LEAF_INPUTS = [
     bytes.fromhex(text)
     for text in (
