@@ -1,8 +1,8 @@
 """Symmetric encryption: XChaCha20-Poly1305 for small secrets, Cobblestone-256 for payloads.
 
-XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) by libsodium: its 192-bit nonce may be drawn at random for any number of
-wraps. Cobblestone-256 (C2SP chunked-encryption with SHA-512 and AES-256-GCM) by `cryptography`: it derives key, nonce
-and a 32-byte commitment from key, salt and context, so a payload opens under one key only.
+XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) by libsodium: its 192-bit nonce may be drawn at random for any
+number of wraps. Cobblestone-256 (C2SP chunked-encryption with SHA-512 and AES-256-GCM) by `cryptography`: it
+derives key, nonce and a 32-byte commitment from key, salt and context, so a payload opens under one key only.
 """
 
 from typing import Final
@@ -90,9 +90,12 @@ def open_payload(key: SecretBytes, payload: bytes, context: bytes) -> bytes:
     Raises:
         DecryptionError: wrong key or context, altered, truncated or extended payload; which one is not told.
     """
+    head = b""
     try:
         decryptor = Cobblestone256Decryptor(key.reveal(), context)
         head = decryptor.update(payload)
         return head + decryptor.finalize()
     except InvalidTag:
+        # The chunks that did open leave this frame: a traceback may be logged with its locals.
+        head = b""
         raise DecryptionError("decryption failed") from None

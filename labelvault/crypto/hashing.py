@@ -7,13 +7,13 @@ HASH_BYTES: Final = 32
 
 
 def tagged_hash(label: bytes, *parts: bytes) -> bytes:
-    """Hash `parts` under `label`.
+    r"""Hash `parts` under `label`.
 
-    The label ends in a NUL byte and is part of the hashed bytes, so two uses never collide; parts are concatenated as
-    they are, so all but the last must have a fixed length (or be hashes).
+    The label ends in a NUL byte and is part of the hashed bytes, so two uses never collide; parts are
+    concatenated as they are, so all but the last must have a fixed length (or be hashes).
 
     Args:
-        label: `b"labelvault/v1/<what>\\0"`.
+        label: `b"labelvault/v1/<what>\0"`.
         parts: what to hash.
 
     Returns:

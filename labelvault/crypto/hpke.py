@@ -1,8 +1,8 @@
 """Hybrid public-key encryption: HPKE (RFC 9180) single-shot base mode, one suite.
 
 KEM MLKEM768_X25519 (0x647A, draft-connolly-cfrg-xwing-kem: secure while either ML-KEM-768 or X25519 is),
-HKDF-SHA256, AES-256-GCM. A private key is kept as the KEM's 32-byte seed, from which SHAKE-256 expands both halves.
-HPKE's base mode doesn't say who sent a message: every use here is inside a signed frame.
+HKDF-SHA256, AES-256-GCM. A private key is kept as the KEM's 32-byte seed, from which SHAKE-256 expands both
+halves. HPKE's base mode doesn't say who sent a message: every use here is inside a signed frame.
 """
 
 import hashlib
@@ -114,7 +114,8 @@ def seal(public_key: bytes, plaintext: bytes, info: bytes) -> bytes:
         encapsulated key (1120 bytes) ‖ ciphertext with its 16-byte tag.
 
     Raises:
-        FormatError: the key has a wrong size, is not canonical (FIPS 203, section 7.2), or is a low-order X25519 point.
+        FormatError: the key has a wrong size, is not canonical (FIPS 203, section 7.2), or is a low-order
+            X25519 point.
     """
     key = _load_public_key(public_key)
     try:

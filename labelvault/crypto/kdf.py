@@ -16,8 +16,8 @@ KEY_BYTES: Final = 32
 class Argon2idParameters:
     """Cost of one passphrase guess; stored beside what it protects, and bounded when read back.
 
-    The default is RFC 9106's second recommendation (64 MiB, 3 passes, 4 lanes). The floor keeps a tampered file from
-    lowering the cost to nothing; the ceiling keeps one from filling the memory.
+    The default is RFC 9106's second recommendation (64 MiB, 3 passes, 4 lanes). The floor keeps a tampered
+    file from lowering the cost to nothing; the ceiling keeps one from filling the memory.
 
     Attributes:
         memory_kib: 8,192 to 2,097,152 KiB.

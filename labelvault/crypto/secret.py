@@ -7,8 +7,8 @@ from typing import NoReturn
 class SecretBytes:
     """Secret bytes without repr, equality, hash, copy or pickle.
 
-    Guarantees that printing, logging, formatting, pickling or copying the holder reveals nothing. It does not, and in
-    Python can't, guarantee that memory is wiped: a process that exits does that.
+    Guarantees that printing, logging, formatting, pickling or copying the holder reveals nothing. It does
+    not, and in Python can't, guarantee that memory is wiped: a process that exits does that.
     """
 
     __slots__ = ("__value",)

@@ -1,7 +1,7 @@
-"""Ed25519 verification (RFC 8032) by libsodium, through PyNaCl. All that a vendor's process needs of cryptography.
+"""Ed25519 verification (RFC 8032) by libsodium, through PyNaCl: all the cryptography that a vendor has.
 
-libsodium, unlike some other libraries, refuses small-order and non-canonical public keys and signatures: with the
-identity point as public key, one signature would otherwise fit every message.
+libsodium, unlike some other libraries, refuses small-order and non-canonical public keys and signatures: with
+the identity point as public key, one signature would otherwise fit every message.
 """
 
 from typing import Final
@@ -24,7 +24,8 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
         signature: 64 bytes.
 
     Raises:
-        SignatureError: the key or signature has a wrong size, is small-order or non-canonical, or does not fit.
+        SignatureError: the key or signature has a wrong size, is small-order or non-canonical, or does not
+            fit.
     """
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         raise SignatureError("a public key or signature has the wrong size")
