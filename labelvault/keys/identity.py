@@ -1,0 +1,97 @@
+"""Ed25519 signing keys in files: a contractor's under a passphrase, a client's under its root key.
+
+They sign and do nothing else: no file that is written here decrypts anything.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from labelvault.crypto.kdf import Argon2idParameters
+from labelvault.crypto.secret import SecretBytes
+from labelvault.crypto.sign import SEED_BYTES, SigningKey
+from labelvault.errors import KeystoreDamagedError
+from labelvault.keys.files import read_private, write_private
+from labelvault.keys.keystore import DEFAULT_COST, MAX_FILE_BYTES, open_keystore, seal_keystore
+from labelvault.keys.root import RootKey
+from labelvault.keys.wrapped import load_wrapped, store_wrapped
+from labelvault.wire.ids import KEY_ID_BYTES
+from labelvault.wire.schema import Fixed, OneOf, encode_record
+
+SigningKeyLabel = Literal["client-identity", "issuer"]
+_LABEL: Final = b"labelvault/v1/signing-key-file\0"
+
+
+@dataclass(frozen=True, slots=True)
+class _SigningKeyContext:
+    """What a client's signing-key file stands for."""
+
+    client: Annotated[bytes, Fixed(KEY_ID_BYTES)]
+    label: Annotated[str, OneOf("client-identity", "issuer")]
+
+
+def create_identity(
+    path: Path, passphrase: str | SecretBytes, parameters: Argon2idParameters = DEFAULT_COST
+) -> SigningKey:
+    """Make a contractor's identity and its file, in a directory that exists.
+
+    Args:
+        path: the file; an existing one is never overwritten.
+        passphrase: not empty.
+        parameters: the cost of a passphrase guess.
+
+    Raises:
+        KeystorePassphraseError: the passphrase is empty or not text.
+        KeystoreError: the file exists, or the file system refused.
+    """
+    key = SigningKey.generate()
+    write_private(path, seal_keystore("identity", key.seed(), passphrase, parameters), replace=False)
+    return key
+
+
+def open_identity(path: Path, passphrase: str | SecretBytes) -> SigningKey:
+    """Open a contractor's identity.
+
+    Raises:
+        KeystorePassphraseError: the passphrase is wrong.
+        KeystoreDamagedError: the file is truncated or altered.
+        KeystoreForeignError: the file is something else, a root key's for example.
+        KeystoreError: the file is missing or can't be read.
+    """
+    seed = open_keystore("identity", read_private(path, MAX_FILE_BYTES), passphrase)
+    if len(seed) != SEED_BYTES:
+        raise KeystoreDamagedError("the keystore holds no identity")
+    return SigningKey(seed)
+
+
+def store_signing_key(
+    path: Path, key: SigningKey, root: RootKey, label: SigningKeyLabel, client_id: bytes
+) -> None:
+    """Write one of a client's signing keys, wrapped by its root key.
+
+    Args:
+        path: the file; an existing one is never overwritten.
+        key: what to store.
+        root: wraps it.
+        label: what the key is for; bound, so that one file can't stand in for the other.
+        client_id: 32 bytes, bound too.
+
+    Raises:
+        KeystoreError: the file exists, or the file system refused.
+    """
+    store_wrapped(path, root, key.seed(), _context(label, client_id))
+
+
+def load_signing_key(path: Path, root: RootKey, label: SigningKeyLabel, client_id: bytes) -> SigningKey:
+    """Read one of a client's signing keys.
+
+    Raises:
+        KeystoreForeignError: wrapped by another root key.
+        KeystoreDamagedError: altered, or a key of another label or client.
+        KeystoreError: missing, or can't be read.
+    """
+    return SigningKey(load_wrapped(path, root, _context(label, client_id), SEED_BYTES))
+
+
+def _context(label: SigningKeyLabel, client_id: bytes) -> bytes:
+    return _LABEL + encode_record(_SigningKeyContext(client_id, label))
