@@ -1,0 +1,277 @@
+"""Opened items on disk: in a directory of their own, under names of ours, and gone again on close (POSIX).
+
+The items' names and contents are hostile, and other processes may swap files meanwhile: so everything happens
+relative to a descriptor of the directory, a name is never followed, and nothing that exists is opened.
+"""
+
+import os
+import re
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from labelvault.errors import OutputError
+from labelvault.keys.files import DIRECTORY_MODE, FILE_MODE, write_all
+
+MAX_NAME_BYTES: Final = 120
+"""Room for a `-2` within what every common file system takes (143 bytes on eCryptfs, 255 elsewhere)."""
+
+_MAX_TRIES: Final = 10_000
+_MAX_INPUT: Final = 4096
+_MAX_EXTENSION_BYTES: Final = 16
+_DEFAULT_NAME: Final = "item"
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# Separators and what Windows forbids; then what looks like them and is left alone by NFKC: division, fraction
+# and set-minus slashes, box and bar look-alikes, the ratio and letter colons, one-dot and other leaders.
+_FORBIDDEN: Final = frozenset('/\\:*?"<>|') | frozenset(
+    "\u2044\u2215\u29f8\u2571\u2216\u29f5\u29f9\u2236\ua789\u05c3"
+)
+_UNFIT: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+_RESERVED: Final = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$)\s*(?:\..*)?|desktop\.ini|autorun\.inf",
+    re.I | re.S,
+)
+
+
+def safe_file_name(name: str) -> str:
+    """Turn an item's name into a file name that is harmless on every common system.
+
+    The result is one path component of 1 to 120 UTF-8 bytes, in Unicode form NFKC; without separators and
+    their look-alikes, control, format or unassigned characters; it does not begin with a dot, dash or tilde,
+    does not end with a dot or space, and is no name that Windows reserves. Letters that look alike are kept:
+    names are in any language. Two names may give the same result.
+
+    Args:
+        name: any text; beyond 4,096 characters it is cut.
+    """
+    folded = unicodedata.normalize("NFKC", name[:_MAX_INPUT])
+    marks = "".join(map(_plain, folded))
+    stem, dot, extension = _trimmed(marks).rpartition(".")
+    if not dot or len(extension.encode()) > _MAX_EXTENSION_BYTES:
+        stem, extension = _trimmed(marks), ""
+    ending = f".{extension}" if extension else ""
+    safe = _trimmed(_cut(stem, MAX_NAME_BYTES - 1 - len(ending.encode()))) + ending
+    if not _trimmed(safe):
+        return _DEFAULT_NAME
+    # A leading dash is an option to a careless command, a tilde somebody's home.
+    return f"_{safe}" if safe[0] in "-~." or _RESERVED.fullmatch(safe) else safe
+
+
+class OutputDirectory:
+    """A directory that holds opened items and nothing else.
+
+    Its files have mode 0600 and it has 0700, whatever the umask. It is held open by descriptor: renaming it
+    or swapping a parent for a symlink meanwhile redirects nothing. Use it as a context manager, or call
+    `close`.
+    """
+
+    __slots__ = ("_descriptor", "_erased", "_name", "_parent", "_written", "path")
+
+    def __init__(self, path: Path, parent: int, descriptor: int) -> None:
+        """Take over two open descriptors; `create` makes them."""
+        self.path = path
+        self._name = path.name
+        self._parent = parent
+        self._descriptor = descriptor
+        self._written: list[str] = []
+        self._erased = False
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make a directory, or take an empty one that is the caller's own.
+
+        Args:
+            path: its parent exists and is no symlink; the path's last component is made, and is never
+                followed.
+
+        Raises:
+            OutputError: a symlink or anything but an empty directory of this user is there, the parent is a
+                symlink or missing, or the file system refused.
+        """
+        if path.name in ("", ".."):
+            raise OutputError(f"{path} does not name a directory to make")
+        try:
+            parent = os.open(path.parent, _DIRECTORY)
+        except OSError as error:
+            raise OutputError(
+                f"{path.parent} is not a directory, or is a symlink: {error.strerror}"
+            ) from error
+        try:
+            return cls(path, parent, _take_directory(path.name, parent))
+        except OSError as error:
+            os.close(parent)
+            raise OutputError(f"{path} can't be made: {error.strerror}") from error
+        except OutputError:
+            os.close(parent)
+            raise
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files that were written and not erased."""
+        return tuple(self._written)
+
+    def write(self, name: str, data: bytes) -> str:
+        """Write one item to a new file.
+
+        Nothing that exists is touched: a name that is taken, on disk too, gets `-2`, `-3` and so on. If the
+        disk fills up or fails, the file is removed again.
+
+        Args:
+            name: the item's, any text.
+            data: its content.
+
+        Returns:
+            the file's name within the directory.
+
+        Raises:
+            OutputError: the file system refused, or the directory was erased or closed.
+        """
+        self._check_open()
+        outcome = self._try_write(safe_file_name(name), data)
+        # The error is raised from here, without its cause, because the frames below still hold the plaintext,
+        # and tracebacks may be logged with their locals.
+        del name, data
+        if isinstance(outcome, OSError):
+            raise OutputError(f"an opened item can't be written to {self.path}: {outcome.strerror}")
+        self._written.append(outcome)
+        return outcome
+
+    def erase(self) -> None:
+        """Remove the files that were written, then the directory.
+
+        A file that was replaced meanwhile is unlinked by name; a symlink is not followed. Other files are not
+        touched; then the directory stays, and an error says so. What `keys.files.erase_file` can't promise
+        about the medium, this can't either. Erasing again after an error tries again what is left.
+
+        Raises:
+            OutputError: something could not be removed, or the directory holds other files or was swapped.
+        """
+        if self._erased:
+            return
+        self._check_open()
+        failed = [name for name in self._written if not self._removed(name)]
+        self._written = failed
+        if failed:
+            raise OutputError(f"{len(failed)} of the files in {self.path} can't be removed")
+        try:
+            os.fsync(self._descriptor)
+            others = len(os.listdir(self._descriptor))
+            if others:
+                raise OutputError(f"{self.path} holds {others} files that were not written here, and stays")
+            if not self._is_in_place():
+                raise OutputError(
+                    f"{self.path} was moved or swapped; its files are removed, the directory is not"
+                )
+            os.rmdir(self._name, dir_fd=self._parent)
+            os.fsync(self._parent)
+        except OSError as error:
+            raise OutputError(f"{self.path} can't be removed: {error.strerror}") from error
+        self._erased = True
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the directory; its files stay. Closing twice does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            os.close(self._parent)
+            self._descriptor = self._parent = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._descriptor < 0:
+            raise OutputError(f"{self.path} was closed")
+
+    def _try_write(self, safe: str, data: bytes) -> str | OSError:
+        try:
+            name, descriptor = self._open_new(safe)
+        except OSError as error:
+            return error
+        try:
+            try:
+                os.fchmod(descriptor, FILE_MODE)
+                write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+        except BaseException as error:
+            # Remembered first, so that `erase` tries again should the removal fail now.
+            self._written.append(name)
+            if self._removed(name):
+                self._written.remove(name)
+            if isinstance(error, OSError):
+                return error
+            raise
+        return name
+
+    def _open_new(self, safe: str) -> tuple[str, int]:
+        stem, dot, extension = safe.rpartition(".")
+        if not dot:
+            stem, extension = safe, ""
+        for number in range(1, _MAX_TRIES):
+            name = safe if number == 1 else f"{stem}-{number}{dot}{extension}"
+            # O_EXCL and not a look first: the file system says what is taken, folded case and planted
+            # symlinks too.
+            with suppress(FileExistsError):
+                return name, os.open(name, _CREATE, FILE_MODE, dir_fd=self._descriptor)
+        raise FileExistsError(0, "too many files of one name")
+
+    def _removed(self, name: str) -> bool:
+        """Unlink a file; return whether its name is gone."""
+        try:
+            os.unlink(name, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _is_in_place(self) -> bool:
+        here = os.fstat(self._descriptor)
+        try:
+            there = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _take_directory(name: str, parent: int) -> int:
+    """Make and open a directory, or open an empty one of ours."""
+    with suppress(FileExistsError):
+        os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        # Checked after opening, also when it was just made: between the two calls it may have been swapped.
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise OutputError("the output directory belongs to another user")
+        if os.listdir(descriptor):
+            raise OutputError("the output directory is not empty")
+        os.fchmod(descriptor, DIRECTORY_MODE)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _plain(mark: str) -> str:
+    """Return a character, or what stands for it in a file name."""
+    category = unicodedata.category(mark)
+    if category == "Zs":
+        return " "
+    return "_" if mark in _FORBIDDEN or category in _UNFIT else mark
+
+
+def _trimmed(text: str) -> str:
+    """Drop leading dots and spaces, which hide a file, and trailing ones, which Windows drops itself."""
+    return text.strip(". ")
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """Return the longest start of `text` that has at most so many UTF-8 bytes."""
+    return text.encode()[:max_bytes].decode("utf-8", "ignore")
