@@ -102,6 +102,22 @@ class LedgerError(LabelVaultError):
     """The ledger, a checkpoint or a proof does not hold together."""
 
 
+class ForkError(LedgerError):
+    """A ledger does not continue one that was seen before: it was forked, rewritten or cut.
+
+    Both sides are signed, so together they show it to anyone who holds the public keys.
+
+    Attributes:
+        older: the signed checkpoint that was seen before, as text.
+        newer: the signed checkpoint that contradicts it, as text.
+    """
+
+    def __init__(self, message: str, older: str, newer: str) -> None:
+        super().__init__(message)
+        self.older = older
+        self.newer = newer
+
+
 class StoreError(LabelVaultError):
     """The vault's or the client's storage refused or failed; nothing was changed."""
 
