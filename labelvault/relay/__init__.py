@@ -1,0 +1,31 @@
+"""How actors reach the vault: items and mailboxes, and nothing that opens them.
+
+Clients and contractors hold a `Relay` and never a store. May import: `labelvault.errors`, `labelvault.wire`,
+`labelvault.stores`.
+"""
+
+from labelvault.errors import RelayError, StoreError
+from labelvault.relay.local import LocalRelay
+from labelvault.relay.protocol import ItemPart, Relay, StoredItem
+from labelvault.stores import open_store
+
+__all__ = ["ItemPart", "LocalRelay", "Relay", "StoredItem", "open_relay"]
+
+
+def open_relay(address: str) -> Relay:
+    """Reach the vault at an address.
+
+    Never creates one: an address comes from elsewhere (an invite, say), and a file made at a path of someone
+    else's choosing would be a foothold, besides hiding a mistyped address. `labelvault.vendor.Vault.open`
+    creates.
+
+    Args:
+        address: `sqlite:////absolute/path` or `sqlite:///relative/path`.
+
+    Raises:
+        RelayError: no vault is there, or the address is of no known kind.
+    """
+    try:
+        return LocalRelay(open_store(address, create=False))
+    except StoreError as error:
+        raise RelayError(f"no vault can be reached at this address: {error}") from error

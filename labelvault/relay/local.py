@@ -1,0 +1,69 @@
+"""The vault in this process: the relay for one machine, for tests, and behind every transport."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from labelvault.errors import StoreError
+from labelvault.stores.base import Store
+from labelvault.stores.values import ItemPart, StoredItem
+
+
+def utc_now() -> datetime:
+    """Return the system's time."""
+    return datetime.now(UTC)
+
+
+class LocalRelay:
+    """A `labelvault.relay.protocol.Relay` that calls a store."""
+
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime] = utc_now, *, owns_store: bool = True
+    ) -> None:
+        """Serve a store.
+
+        Args:
+            store: where items and messages rest.
+            clock: gives aware UTC times.
+            owns_store: whether `close` closes the store too.
+        """
+        self._open_store: Store | None = store
+        self._clock = clock
+        self._owns_store = owns_store
+
+    @property
+    def _store(self) -> Store:
+        if self._open_store is None:
+            raise StoreError("the relay is closed")
+        return self._open_store
+
+    def put_items(self, items: Sequence[StoredItem]) -> int:
+        """Store item versions, all or none; see `Relay`."""
+        return self._store.put_items(items, self._clock())
+
+    def read_item(
+        self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
+    ) -> ItemPart:
+        """Return a range of a payload; see `Relay`."""
+        return self._store.read_item(client, item, version, offset, length)
+
+    def read_leaves(self, client: bytes, item: bytes, version: int) -> tuple[bytes, ...]:
+        """Return stored leaf hashes; see `Relay`."""
+        return self._store.read_leaves(client, item, version)
+
+    def post(self, mailbox: bytes, message: bytes) -> None:
+        """Leave a message; see `Relay`."""
+        self._store.post(mailbox, message, self._clock())
+
+    def fetch(self, mailbox: bytes, *, after: int = 0, limit: int = 100) -> list[tuple[int, bytes]]:
+        """Return what waits; see `Relay`."""
+        return self._store.fetch(mailbox, after=after, limit=limit)
+
+    def ack(self, mailbox: bytes, number: int) -> None:
+        """Stop delivering a message; see `Relay`."""
+        self._store.ack(mailbox, number)
+
+    def close(self) -> None:
+        """Release what is held open; see `Relay`."""
+        store, self._open_store = self._open_store, None
+        if store is not None and self._owns_store:
+            store.close()

@@ -1,0 +1,90 @@
+"""How an actor reaches the vault: six operations on sealed bytes, and no way to its store.
+
+Whatever comes back is untrusted: item bytes count once they give a digest from a lease or catalog, messages
+once their signature fits a key that the receiver already trusts.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from labelvault.stores.values import MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES, ItemPart, StoredItem
+
+__all__ = ["MAX_MESSAGE_BYTES", "MAX_PAYLOAD_BYTES", "ItemPart", "Relay", "StoredItem"]
+
+
+class Relay(Protocol):
+    """The vault as clients and contractors see it.
+
+    Every operation can be repeated after a lost answer. Every method raises FormatError for arguments out of
+    their bounds, StoreError when the vault refuses or fails and RelayError when it can't be reached; nothing
+    was changed then, save that after a RelayError the vault may have done what was asked.
+    """
+
+    def put_items(self, items: Sequence[StoredItem]) -> int:
+        """Store item versions, all or none, durably; return how many were new.
+
+        Args:
+            items: at most 10,000. The same again is a no-op.
+
+        Raises:
+            ConflictError: other bytes, another project or another queue are stored under one of these
+                versions.
+            FormatError: a malformed header, or a payload that does not give its leaves.
+        """
+        ...
+
+    def read_item(
+        self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
+    ) -> ItemPart:
+        """Return payload bytes from `offset` on, at most `length`; all that follow if `length` is None.
+
+        Args:
+            client: 32 bytes.
+            item: 16 bytes.
+            version: from 1 upward.
+            offset: in bytes, at most the payload's size.
+            length: in bytes.
+
+        Raises:
+            NotFoundError: no such item version.
+        """
+        ...
+
+    def read_leaves(self, client: bytes, item: bytes, version: int) -> tuple[bytes, ...]:
+        """Return the stored 32-byte leaf hashes of the payload's 1 MiB pieces.
+
+        Raises:
+            NotFoundError: no such item version.
+        """
+        ...
+
+    def post(self, mailbox: bytes, message: bytes) -> None:
+        """Leave a message, durably.
+
+        Args:
+            mailbox: 32 bytes, from `labelvault.wire.ids`.
+            message: 1 byte to 64 KiB. One that already waits there is not doubled; one that was acked waits
+                anew.
+
+        Raises:
+            StoreError: the mailbox is full.
+        """
+        ...
+
+    def fetch(self, mailbox: bytes, *, after: int = 0, limit: int = 100) -> list[tuple[int, bytes]]:
+        """Return (number, message) of what waits, oldest first. Nothing is removed.
+
+        Args:
+            mailbox: 32 bytes.
+            after: only messages with a higher number.
+            limit: 1 to 1000.
+        """
+        ...
+
+    def ack(self, mailbox: bytes, number: int) -> None:
+        """Stop delivering a message. Acking again, or what is not there, changes nothing."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held open. Any later call raises StoreError."""
+        ...

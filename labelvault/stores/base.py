@@ -1,0 +1,142 @@
+"""What a store is: the protocol that every backend keeps.
+
+Every operation is atomic, durable when it returns, and idempotent: done again with the same arguments after a
+lost answer it changes nothing more. `tests/stores/conformance.py` holds each backend to this page.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from labelvault.stores.values import (
+    Claim,
+    Damage,
+    ItemInfo,
+    ItemPart,
+    Purged,
+    Queue,
+    ReceiptEntry,
+    StoredItem,
+    StoreStatus,
+)
+
+
+class Store(Protocol):
+    """The vault's storage.
+
+    `now` is an aware UTC time. Every method raises FormatError for arguments out of their bounds, and
+    StoreError when the backend fails; in both cases nothing was changed.
+    """
+
+    def put_items(self, items: Sequence[StoredItem], now: datetime) -> int:
+        """Store item versions, all or none; return how many were new.
+
+        The same again is a no-op. The newest version of an item decides which queue its task is in.
+
+        Raises:
+            ConflictError: other bytes, another project or another queue are stored under one of these
+                versions.
+            FormatError: a malformed header, or a payload that does not give its leaves.
+        """
+        ...
+
+    def read_item(
+        self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
+    ) -> ItemPart:
+        """Return payload bytes from `offset` on, at most `length`.
+
+        Raises:
+            NotFoundError: no such item version.
+        """
+        ...
+
+    def read_leaves(self, client: bytes, item: bytes, version: int) -> tuple[bytes, ...]:
+        """Return the 32-byte leaf hashes as they were stored.
+
+        Raises:
+            NotFoundError: no such item version.
+        """
+        ...
+
+    def list_items(
+        self, *, client: bytes | None, project: bytes | None, after: ItemInfo | None, limit: int
+    ) -> list[ItemInfo]:
+        """Return item versions after one, by client, item and version."""
+        ...
+
+    def post(self, mailbox: bytes, message: bytes, now: datetime) -> None:
+        """Leave a message of 1 byte to 64 KiB; one that already waits there is not doubled.
+
+        A receipt that its own signer signed, for an item that is stored, is kept in `receipts` as well.
+        If it says `submitted` and its signer holds the claim on that task (a claim whose contractor is the
+        lowercase hex of the signer's key), the task is done.
+
+        Raises:
+            StoreError: the mailbox is full.
+        """
+        ...
+
+    def fetch(self, mailbox: bytes, *, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return waiting messages with a number above `after`, oldest first."""
+        ...
+
+    def ack(self, mailbox: bytes, number: int) -> None:
+        """Stop delivering a message; it stays until a purge. Acking what is not there changes nothing."""
+        ...
+
+    def receipts(self, *, after: int, limit: int) -> list[ReceiptEntry]:
+        """Return receipts with a number above `after`, oldest first."""
+        ...
+
+    def queues(self, now: datetime) -> list[Queue]:
+        """Return all queues, with counts."""
+        ...
+
+    def claim(
+        self,
+        queue: bytes,
+        contractor: str,
+        ttl_s: int,
+        now: datetime,
+        *,
+        client: bytes | None = None,
+        project: bytes | None = None,
+    ) -> Claim | None:
+        """Reserve one open task of a queue, in one conditional statement; None if no task is open.
+
+        Raises:
+            NotFoundError: no such queue.
+            ConflictError: several clients or projects have a queue of this id, and the arguments don't say
+                which.
+        """
+        ...
+
+    def finish(self, claim_id: bytes) -> None:
+        """Mark the claimed task as done: it is not handed out again.
+
+        An expired claim still finishes its task as long as nobody else has claimed it.
+
+        Raises:
+            NotFoundError: the claim was released or purged, or another one took its place.
+        """
+        ...
+
+    def release_claim(self, claim_id: bytes) -> None:
+        """Let others claim the task at once. Changes nothing if the claim is no longer there."""
+        ...
+
+    def status(self, now: datetime) -> StoreStatus:
+        """Count what is stored."""
+        ...
+
+    def purge(self, now: datetime, *, keep_days: int = 0) -> Purged:
+        """Drop acked messages that were posted at least `keep_days` ago, and forget expired claims."""
+        ...
+
+    def check(self) -> list[Damage]:
+        """Recompute every hash and signature that is stored; return what does not hold."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held open. Any later call raises StoreError."""
+        ...

@@ -1,0 +1,234 @@
+"""The SQLite store: items and mailboxes in one file, for any number of processes on one machine.
+
+WAL with synchronous=FULL: what was acknowledged survives a power cut. This module checks arguments and draws
+the transactions; `sqlite_items`, `sqlite_claims` and `sqlite_check` hold what happens within them.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from labelvault.errors import StoreError
+from labelvault.stores import sqlite_check, sqlite_claims, sqlite_items
+from labelvault.stores.checks import (
+    HOUR_S,
+    MINUTE_S,
+    check_claim,
+    check_id,
+    check_int,
+    check_items,
+    check_key,
+    check_message,
+    check_owner,
+    check_page,
+    coarse,
+    message_hash,
+    milliseconds,
+    parse_receipt,
+)
+from labelvault.stores.sqlite_files import Connections
+from labelvault.stores.values import (
+    MAX_PENDING,
+    Claim,
+    Damage,
+    ItemInfo,
+    ItemPart,
+    Purged,
+    Queue,
+    ReceiptEntry,
+    StoredItem,
+    StoreStatus,
+)
+from labelvault.wire.ids import KEY_ID_BYTES
+
+_DAY_MINUTES: Final = 24 * 60
+
+
+class SQLiteStore:
+    """A `labelvault.stores.base.Store` in one SQLite file. Safe to share between threads and across forks."""
+
+    def __init__(self, path: Path, *, create: bool, max_pending: int = MAX_PENDING) -> None:
+        """Open a file.
+
+        Args:
+            path: the database.
+            create: make it (0600) and its folder (0700) where they are missing.
+            max_pending: messages that may wait in one mailbox.
+
+        Raises:
+            StoreError: not there, not a LabelVault database, of an unknown version, or damaged.
+        """
+        self._path = path.absolute()
+        self._files = Connections(self._path, create=create)
+        self._max_pending = max_pending
+
+    def put_items(self, items: Sequence[StoredItem], now: datetime) -> int:
+        """Store item versions, all or none; see `Store`."""
+        checked = check_items(items)
+        hour = coarse(now, HOUR_S)
+        with self._files.write() as db:
+            return sum(sqlite_items.put(db, item, hour) for item in checked)
+
+    def read_item(
+        self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
+    ) -> ItemPart:
+        """Return a range of a payload; see `Store`."""
+        check_key(client, item, version)
+        with self._files.read() as db:
+            return sqlite_items.read(db, (client, item, version), offset, length)
+
+    def read_leaves(self, client: bytes, item: bytes, version: int) -> tuple[bytes, ...]:
+        """Return stored leaf hashes; see `Store`."""
+        check_key(client, item, version)
+        with self._files.read() as db:
+            return sqlite_items.read_leaves(db, (client, item, version))
+
+    def list_items(
+        self, *, client: bytes | None, project: bytes | None, after: ItemInfo | None, limit: int
+    ) -> list[ItemInfo]:
+        """Return item versions by client, item and version; see `Store`."""
+        check_page(0, limit)
+        check_owner(client, project)
+        key = (b"", b"", 0) if after is None else (after.client, after.item, after.version)
+        with self._files.read() as db:
+            return sqlite_items.page(db, client, project, key, limit)
+
+    def post(self, mailbox: bytes, message: bytes, now: datetime) -> None:
+        """Leave a message; see `Store`."""
+        check_message(mailbox, message)
+        minute = coarse(now, MINUTE_S)
+        receipt = parse_receipt(message)
+        with self._files.write() as db:
+            # Counting and inserting are one statement; one that waits already is taken even by a full
+            # mailbox.
+            inserted = db.execute(
+                "INSERT INTO messages (mailbox, hash, posted_minute, message) SELECT ?1, ?2, ?3, ?4"
+                " WHERE (SELECT count(*) FROM messages WHERE mailbox = ?1 AND acked = 0) < ?5"
+                " ON CONFLICT DO NOTHING",
+                (mailbox, message_hash(mailbox, message), minute, message, self._max_pending),
+            ).rowcount
+            if not inserted and not _waits(db, mailbox, message):
+                raise StoreError(f"{self._max_pending} messages wait in this mailbox already")
+            if receipt is not None:
+                sqlite_claims.keep_receipt(db, receipt, minute)
+
+    def fetch(self, mailbox: bytes, *, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return what waits; see `Store`."""
+        check_id(mailbox, "a mailbox id", KEY_ID_BYTES)
+        check_page(after, limit)
+        with self._files.read() as db:
+            return db.execute(
+                "SELECT number, message FROM messages WHERE mailbox = ? AND number > ? AND acked = 0"
+                " ORDER BY number LIMIT ?",
+                (mailbox, after, limit),
+            ).fetchall()
+
+    def ack(self, mailbox: bytes, number: int) -> None:
+        """Stop delivering a message; see `Store`."""
+        check_id(mailbox, "a mailbox id", KEY_ID_BYTES)
+        check_int(number, "a message number")
+        with self._files.write() as db:
+            db.execute("UPDATE messages SET acked = 1 WHERE number = ? AND mailbox = ?", (number, mailbox))
+
+    def receipts(self, *, after: int, limit: int) -> list[ReceiptEntry]:
+        """Return receipts; see `Store`."""
+        check_page(after, limit)
+        with self._files.read() as db:
+            return sqlite_claims.read_receipts(db, after, limit)
+
+    def queues(self, now: datetime) -> list[Queue]:
+        """Return all queues, with counts; see `Store`."""
+        with self._files.read() as db:
+            return sqlite_claims.read_queues(db, milliseconds(now))
+
+    def claim(
+        self,
+        queue: bytes,
+        contractor: str,
+        ttl_s: int,
+        now: datetime,
+        *,
+        client: bytes | None = None,
+        project: bytes | None = None,
+    ) -> Claim | None:
+        """Reserve one open task; see `Store`."""
+        check_id(queue, "a queue id")
+        check_claim(contractor, ttl_s)
+        check_owner(client, project)
+        now_ms = milliseconds(now)
+        with self._files.write() as db:
+            found = sqlite_claims.find_queue(db, queue, client, project)
+            return sqlite_claims.claim(db, found, contractor, now_ms, now_ms + 1000 * ttl_s)
+
+    def finish(self, claim_id: bytes) -> None:
+        """Mark the claimed task as done; see `Store`."""
+        check_id(claim_id, "a claim id")
+        with self._files.write() as db:
+            sqlite_claims.finish(db, claim_id)
+
+    def release_claim(self, claim_id: bytes) -> None:
+        """Let others claim the task at once; see `Store`."""
+        check_id(claim_id, "a claim id")
+        with self._files.write() as db:
+            sqlite_claims.release(db, claim_id)
+
+    def status(self, now: datetime) -> StoreStatus:
+        """Count what is stored; see `Store`."""
+        now_ms = milliseconds(now)
+        with self._files.read() as db:
+            (clients, items, item_bytes) = db.execute(
+                "SELECT count(DISTINCT client), count(*), coalesce(sum(size), 0) FROM items"
+            ).fetchone()
+            (queues,) = db.execute("SELECT count(*) FROM queues").fetchone()
+            (claims,) = db.execute(
+                "SELECT count(*) FROM tasks WHERE done = 0 AND expires_ms > ?", (now_ms,)
+            ).fetchone()
+            (acked, messages, message_bytes) = db.execute(
+                "SELECT coalesce(sum(acked), 0), count(*), coalesce(sum(length(message)), 0) FROM messages"
+            ).fetchone()
+            (receipts,) = db.execute("SELECT count(*) FROM receipts").fetchone()
+            (pages, page_bytes) = (
+                db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size")
+            )
+        return StoreStatus(
+            clients=clients,
+            items=items,
+            item_bytes=item_bytes,
+            queues=queues,
+            live_claims=claims,
+            pending_messages=messages - acked,
+            acked_messages=acked,
+            message_bytes=message_bytes,
+            receipts=receipts,
+            stored_bytes=pages * page_bytes,
+        )
+
+    def purge(self, now: datetime, *, keep_days: int = 0) -> Purged:
+        """Drop acked messages and forget expired claims; see `Store`."""
+        check_int(keep_days, "keep_days", 0, 36_500)
+        oldest_kept = coarse(now, MINUTE_S) - keep_days * _DAY_MINUTES
+        with self._files.write() as db:
+            messages = db.execute(
+                "DELETE FROM messages WHERE acked = 1 AND posted_minute <= ?", (oldest_kept,)
+            ).rowcount
+            return Purged(messages, sqlite_claims.forget_expired(db, milliseconds(now)))
+
+    def check(self) -> list[Damage]:
+        """Return whatever is not as it was stored; see `Store`."""
+        with self._files.read():
+            pass
+        return sqlite_check.find_damage(self._path)
+
+    def close(self) -> None:
+        """Release the file; see `Store`."""
+        self._files.close()
+
+
+def _waits(db: sqlite3.Connection, mailbox: bytes, message: bytes) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM messages WHERE mailbox = ? AND hash = ? AND acked = 0",
+        (mailbox, message_hash(mailbox, message)),
+    ).fetchone()
+    return found is not None

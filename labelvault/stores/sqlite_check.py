@@ -1,0 +1,119 @@
+"""Finding bit rot in a SQLite store: every hash and signature is computed again (that needs no key)."""
+
+import hmac
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from labelvault.crypto.merkle import leaf_hash
+from labelvault.errors import FormatError, StoreError
+from labelvault.stores.checks import item_checksum, message_hash, parse_receipt
+from labelvault.stores.sqlite_files import Connections
+from labelvault.stores.values import Damage
+from labelvault.wire.items import parse_header
+
+
+def find_damage(path: Path) -> list[Damage]:
+    """Read everything, and return whatever is not as it was stored.
+
+    Reads over connections of its own, so that no page is taken from a cache that is older than the damage.
+
+    Raises:
+        StoreError: the file is so damaged that it can't be opened.
+    """
+    found: list[Damage] = []
+    files = Connections(path, create=False)
+    try:
+        for scan in (_backend, _items, _messages, _receipts):
+            try:
+                with files.read() as db:
+                    for damage in scan(db):
+                        found.append(damage)
+            except StoreError as error:
+                # Unreadable from here on; what the other scans can still read is checked all the same.
+                found.append(Damage("backend", str(error)))
+    finally:
+        files.close()
+    return found
+
+
+def _backend(db: sqlite3.Connection) -> Iterator[Damage]:
+    for (line,) in db.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield Damage("backend", line)
+    for table, _, parent, _ in db.execute("PRAGMA foreign_key_check"):
+        yield Damage("backend", f"a row of {table} belongs to nothing in {parent}")
+
+
+def _items(db: sqlite3.Connection) -> Iterator[Damage]:
+    rows = db.execute(
+        "SELECT client, item, version, project, header, size, queue, stored_hour, checksum FROM items"
+    )
+    for row in rows:
+        try:
+            problem = _item_problem(db, *row)
+        except sqlite3.DatabaseError as error:
+            problem = str(error)
+        if problem is not None:
+            client, item, version = row[:3]
+            yield Damage("item", problem, client=client, item=item, version=version)
+
+
+def _item_problem(
+    db: sqlite3.Connection,
+    client: bytes,
+    item: bytes,
+    version: int,
+    project: bytes,
+    header: bytes,
+    size: int,
+    queue: bytes | None,
+    stored_hour: int,
+    checksum: bytes,
+) -> str | None:
+    try:
+        parsed = parse_header(header)
+    except FormatError:
+        return "the header is malformed"
+    if (parsed.client, parsed.item, parsed.version, parsed.project) != (client, item, version, project):
+        return "the header names another item"
+    leaves, found_bytes = [], 0
+    pieces = db.execute(
+        "SELECT piece, leaf, data FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece",
+        (client, item, version),
+    )
+    for expected, (number, leaf, data) in enumerate(pieces):
+        if number != expected:
+            return f"piece {expected} is missing"
+        if not hmac.compare_digest(leaf_hash(data), leaf):
+            return f"piece {number} does not give its leaf hash"
+        leaves.append(leaf)
+        found_bytes += len(data)
+    if found_bytes != size:
+        return f"{found_bytes} bytes are stored of {size}"
+    try:
+        same = hmac.compare_digest(item_checksum(header, size, queue, stored_hour, leaves), checksum)
+    except OverflowError:
+        same = False
+    return None if same else "the checksum over the item's row does not fit"
+
+
+def _messages(db: sqlite3.Connection) -> Iterator[Damage]:
+    for number, mailbox, stored, message in db.execute("SELECT number, mailbox, hash, message FROM messages"):
+        if not hmac.compare_digest(message_hash(mailbox, message), stored):
+            yield Damage("message", "the message does not give its hash", number=number)
+
+
+def _receipts(db: sqlite3.Connection) -> Iterator[Damage]:
+    rows: Any = db.execute("SELECT number, signer, lease_id, event, frame FROM receipts")
+    for number, signer, lease_id, event, frame in rows:
+        receipt = parse_receipt(frame)
+        if receipt is None:
+            yield Damage("receipt", "the signature does not verify", number=number)
+        elif (receipt.frame.signer, receipt.message.lease_id, receipt.message.event) != (
+            signer,
+            lease_id,
+            event,
+        ):
+            yield Damage("receipt", "the receipt names another signer, lease or event", number=number)
