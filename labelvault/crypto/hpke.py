@@ -27,6 +27,7 @@ from labelvault.errors import DecryptionError, FormatError
 SEED_BYTES: Final = 32
 _MLKEM_PUBLIC_BYTES: Final = 1184
 _X25519_BYTES: Final = 32
+_X25519_PRIME: Final = 2**255 - 19
 PUBLIC_KEY_BYTES: Final = _MLKEM_PUBLIC_BYTES + _X25519_BYTES
 ENCAPSULATED_BYTES: Final = 1088 + _X25519_BYTES
 OVERHEAD_BYTES: Final = ENCAPSULATED_BYTES + 16
@@ -91,12 +92,29 @@ class OneTimeKey:
         raise TypeError("one-time keys are not pickled or copied")
 
 
+def check_public_key(public_key: bytes) -> None:
+    """Refuse a one-time public key that `seal` would refuse; to be called before there is anything to seal.
+
+    Args:
+        public_key: ML-KEM-768 (1184 bytes) ‖ X25519 (32 bytes).
+
+    Raises:
+        FormatError: as `seal`.
+    """
+    _load_public_key(public_key)
+
+
 def _load_public_key(public_key: bytes) -> MLKEM768X25519PublicKey:
     if len(public_key) != PUBLIC_KEY_BYTES:
         raise FormatError(f"a one-time public key has {PUBLIC_KEY_BYTES} bytes")
+    # RFC 7748 takes other encodings of the same point; taking them, one key could pass for several.
+    if int.from_bytes(public_key[_MLKEM_PUBLIC_BYTES:], "little") >= _X25519_PRIME:
+        raise FormatError("not a canonical one-time public key")
     try:
         mlkem = MLKEM768PublicKey.from_public_bytes(public_key[:_MLKEM_PUBLIC_BYTES])
         x25519 = X25519PublicKey.from_public_bytes(public_key[_MLKEM_PUBLIC_BYTES:])
+        # A low-order point makes every exchange come out as zero, which the library refuses.
+        X25519PrivateKey.generate().exchange(x25519)
     except ValueError as error:
         raise FormatError("not a valid one-time public key") from error
     return MLKEM768X25519PublicKey(mlkem, x25519)
@@ -114,11 +132,7 @@ def seal(public_key: bytes, plaintext: bytes, info: bytes) -> bytes:
         encapsulated key (1120 bytes) ‖ ciphertext with its 16-byte tag.
 
     Raises:
-        FormatError: the key has a wrong size, is not canonical (FIPS 203, section 7.2), or is a low-order
-            X25519 point.
+        FormatError: the key has a wrong size, is not canonical (FIPS 203, section 7.2; RFC 7748, section 5),
+            or is a low-order X25519 point.
     """
-    key = _load_public_key(public_key)
-    try:
-        return _SUITE.encrypt(plaintext, key, info=info)
-    except ValueError as error:
-        raise FormatError("not a valid one-time public key") from error
+    return _SUITE.encrypt(plaintext, _load_public_key(public_key), info=info)
