@@ -1,0 +1,254 @@
+"""What the ledger records, one record per kind (docs/spec.md, ledger entries).
+
+An entry holds ids, hashes, keys, times and words out of closed lists: never a name, a title or content, as
+whoever audits a ledger reads all of it. `at` is always the issuer's own time.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, TypeAlias
+
+from labelvault.errors import FormatError
+from labelvault.wire.codec import MAX_BYTES, decode, encode
+from labelvault.wire.messages import DENIAL_CODES, MAX_LEASE_ITEMS, Hash32, Id16, Key32, Presence, Tier
+from labelvault.wire.schema import Between, Count, OneOf, UInt, from_value, to_value
+
+ENTRY_FORMAT: Final = 1
+MAX_ENTRY_BYTES: Final = MAX_BYTES
+
+Version = Annotated[int, UInt(1, 2**32)]
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """The client's identity key certified an issuer key for this ledger.
+
+    Attributes:
+        certificate: hash of the certificate's frame.
+    """
+
+    at: datetime
+    issuer: Key32
+    serial: Annotated[int, UInt(1, 2**32)]
+    certificate: Hash32
+    epoch: Id16
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The client sealed an item version."""
+
+    at: datetime
+    project: Id16
+    item: Id16
+    version: Version
+    digest: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A contractor's card was accepted.
+
+    Attributes:
+        presence_key: whether the card names one.
+    """
+
+    at: datetime
+    contractor: Key32
+    tier: Tier
+    presence_key: bool
+
+    def __post_init__(self) -> None:
+        if self.tier == "helper" and self.presence_key:
+            raise FormatError("a helper's card has no presence key")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A grant was signed."""
+
+    at: datetime
+    grant_hash: Hash32
+    grant_id: Id16
+    contractor: Key32
+    project: Id16
+    tier: Tier
+    presence: Presence
+    expires_at: datetime
+
+    def __post_init__(self) -> None:
+        _check_presence(self.tier, self.presence)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedItem:
+    """One item version that a lease opens."""
+
+    item: Id16
+    version: Version
+    digest: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A lease was made. Durable before it leaves, so the ledger bounds from above what anyone could read.
+
+    Attributes:
+        lease_id: hash of the open request.
+        task: the item that was asked for; it is the first of `items`.
+        items: all that the lease opens, each item once.
+        issued_at: when the lease begins; not after `at`.
+        expires_at: when it ends.
+        replaces: the lease that it renews.
+    """
+
+    at: datetime
+    lease_id: Hash32
+    grant_hash: Hash32
+    contractor: Key32
+    project: Id16
+    tier: Tier
+    presence: Presence
+    task: Id16
+    items: Annotated[tuple[ReleasedItem, ...], Count(1, MAX_LEASE_ITEMS)]
+    issued_at: datetime
+    expires_at: datetime
+    replaces: Hash32 | None
+
+    def __post_init__(self) -> None:
+        _check_presence(self.tier, self.presence)
+        if not self.issued_at <= self.at or self.issued_at >= self.expires_at:
+            raise FormatError(
+                "a release is recorded before its lease begins, or the lease ends before it begins"
+            )
+        if not self.items or self.items[0].item != self.task:
+            raise FormatError("the task is the first item of its release")
+        if len({item.item for item in self.items}) != len(self.items):
+            raise FormatError("an item is released twice by one lease")
+        if self.replaces == self.lease_id:
+            raise FormatError("a lease can't replace itself")
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A fresh request by an enrolled key was refused."""
+
+    at: datetime
+    request_hash: Hash32
+    contractor: Key32
+    project: Id16
+    code: Annotated[str, OneOf(*DENIAL_CODES)]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptEntry:
+    """A contractor's receipt was taken.
+
+    Attributes:
+        contractor: who signed it.
+        erased: how keys and plaintext were erased; exactly with `closed`.
+    """
+
+    at: datetime
+    lease_id: Hash32
+    contractor: Key32
+    event: Annotated[str, OneOf("opened", "submitted", "closed")]
+    erased: Annotated[str, OneOf("process-exit", "best-effort")] | None
+
+    def __post_init__(self) -> None:
+        if (self.event == "closed") != (self.erased is not None):
+            raise FormatError("a receipt says how keys were erased exactly when it closes")
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A grant, or a contractor with all grants, was revoked.
+
+    Attributes:
+        kind: `grant` or `contractor`.
+        id: the grant's id (16 bytes) or the contractor's key (32 bytes).
+    """
+
+    at: datetime
+    kind: Annotated[str, OneOf("grant", "contractor")]
+    id: Annotated[bytes, Between(16, 32)]
+
+    def __post_init__(self) -> None:
+        if len(self.id) != (16 if self.kind == "grant" else 32):
+            raise FormatError("a grant's id has 16 bytes, a contractor's key 32")
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A project was frozen, or thawed."""
+
+    at: datetime
+    project: Id16
+    frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Junk:
+    """How many messages that deserved no entry came in since some time."""
+
+    at: datetime
+    since: datetime
+    count: Annotated[int, UInt(1)]
+
+    def __post_init__(self) -> None:
+        if self.since > self.at:
+            raise FormatError("a count of junk ends before it begins")
+
+
+Entry: TypeAlias = (
+    Certified | Sealed | Enrolled | Granted | Released | Denied | ReceiptEntry | Revoked | Frozen | Junk
+)
+
+KINDS: Final[dict[str, type[Entry]]] = {
+    "certified": Certified,
+    "sealed": Sealed,
+    "enrolled": Enrolled,
+    "granted": Granted,
+    "released": Released,
+    "denied": Denied,
+    "receipt": ReceiptEntry,
+    "revoked": Revoked,
+    "frozen": Frozen,
+    "junk": Junk,
+}
+_NAMES: Final = {record: name for name, record in KINDS.items()}
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return an entry's canonical bytes, over which its leaf is hashed.
+
+    Raises:
+        FormatError: a field is out of its bounds.
+    """
+    return encode({"entry": to_value(entry), "format": ENTRY_FORMAT, "kind": _NAMES[type(entry)]})
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Read an entry.
+
+    Args:
+        data: at most 64 KiB.
+
+    Raises:
+        FormatError: not canonical, of an unknown format or kind, or with unknown, missing or invalid fields.
+    """
+    value = decode(data, max_bytes=MAX_ENTRY_BYTES)
+    if not isinstance(value, dict) or value.keys() != {"entry", "format", "kind"}:
+        raise FormatError("not a ledger entry")
+    if value["format"] != ENTRY_FORMAT or isinstance(value["format"], bool):
+        raise FormatError("a ledger entry of an unknown format")
+    kind = value["kind"]
+    record = KINDS.get(kind) if isinstance(kind, str) else None
+    if record is None:
+        raise FormatError("a ledger entry of an unknown kind")
+    return from_value(record, value["entry"])
+
+
+def _check_presence(tier: str, presence: str) -> None:
+    if (tier == "helper") != (presence == "device"):
+        raise FormatError("presence is `device` in the helper tier, `key` or `waived` at a desk")

@@ -1,0 +1,153 @@
+r"""A ledger in one file that anyone verifies offline, with public keys only.
+
+JSON lines: one for each entry, in order, then one for the checkpoint that covers exactly them:
+
+    {"entry":"<base64>"}
+    {"checkpoint":"<signed note>"}
+
+Each line has one spelling (no spaces, `\n` as the only escape), so that equal ledgers are equal files.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from labelvault.errors import ForkError, FormatError, LedgerError
+from labelvault.ledger.checkpoint import SignedCheckpoint, verify_checkpoint
+from labelvault.ledger.entries import MAX_ENTRY_BYTES, Entry, decode_entry
+from labelvault.ledger.note import MAX_NOTE_CHARACTERS
+from labelvault.ledger.tree import leaf_hash, root_of_leaves
+
+MAX_EXPORT_BYTES: Final = 1024**3
+
+_ENTRY_START: Final = b'{"entry":"'
+_ENTRY_END: Final = b'"}'
+_CHECKPOINT_START: Final = b'{"checkpoint":"'
+_MAX_LINE_BYTES: Final = max(2 * MAX_ENTRY_BYTES, 2 * MAX_NOTE_CHARACTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLedger:
+    """Entries that a verified checkpoint covers: all of them, in its order, and no others.
+
+    Only `verify_export` makes one.
+    """
+
+    entries: tuple[Entry, ...]
+    checkpoint: SignedCheckpoint
+
+
+def write_export(entries: Iterable[bytes], note: str) -> Iterator[bytes]:
+    """Yield an export line by line.
+
+    Args:
+        entries: every entry's exact bytes, in order.
+        note: the signed checkpoint over exactly these entries.
+    """
+    for entry in entries:
+        yield _ENTRY_START + base64.b64encode(entry) + _ENTRY_END + b"\n"
+    yield _checkpoint_line(note) + b"\n"
+
+
+def verify_export(
+    data: bytes,
+    *,
+    origin: str,
+    name: str,
+    public_key: bytes,
+    older: SignedCheckpoint | None = None,
+    max_bytes: int = MAX_EXPORT_BYTES,
+) -> VerifiedLedger:
+    """Verify a whole ledger: the issuer signed exactly these entries, and they continue what was seen before.
+
+    Without `older`, a ledger that was signed twice with different content is not found out, nor is an old one
+    that is passed off as new: keep the newest checkpoint that you have seen.
+
+    Args:
+        data: the export.
+        origin: the ledger that is asked about, as `ledger_origin` names it.
+        name: the issuer's key name, as `issuer_key_name` gives it.
+        public_key: the issuer's 32-byte key.
+        older: a checkpoint of the same ledger that was verified before.
+        max_bytes: refuse anything longer.
+
+    Raises:
+        FormatError: not an export, or an entry that is not canonical.
+        SignatureError: the checkpoint's signature is not valid.
+        LedgerError: the checkpoint is not this issuer's or about another ledger; entries are missing, left
+            over, reordered or rewritten; or `older` is about another ledger.
+        ForkError: the ledger does not continue `older`; carries both signed checkpoints.
+    """
+    if len(data) > max_bytes:
+        raise FormatError(f"an export of {len(data)} bytes, more than the {max_bytes} allowed")
+    lines = data.split(b"\n")
+    if len(lines) < 2 or lines.pop() != b"":
+        raise FormatError("an export ends with a checkpoint and a newline")
+    # Signature first: nothing else in the file is looked at unless the issuer vouches for it.
+    signed = verify_checkpoint(_read_checkpoint(lines.pop()), name, public_key, origin)
+    size = signed.checkpoint.size
+    if len(lines) < size:
+        raise LedgerError(f"the export is cut: {len(lines)} entries where the checkpoint covers {size}")
+    if len(lines) > size:
+        raise LedgerError(f"the export has {len(lines)} entries where the checkpoint covers {size}")
+    raw = [_read_entry(line, index) for index, line in enumerate(lines)]
+    leaves = [leaf_hash(entry) for entry in raw]
+    if root_of_leaves(leaves) != signed.checkpoint.root:
+        raise LedgerError("entries were reordered or rewritten: they do not give the checkpoint's root")
+    if older is not None:
+        _check_continues(older, signed, leaves)
+    return VerifiedLedger(tuple(_decode(entry, index) for index, entry in enumerate(raw)), signed)
+
+
+def _check_continues(older: SignedCheckpoint, newer: SignedCheckpoint, leaves: Sequence[bytes]) -> None:
+    before, now = older.checkpoint, newer.checkpoint
+    if before.origin != now.origin:
+        raise LedgerError("the older checkpoint is about another ledger")
+    if before.size > now.size:
+        message = f"the ledger shrank from {before.size} to {now.size} entries"
+        raise ForkError(message, older.note, newer.note)
+    if root_of_leaves(leaves[: before.size]) != before.root:
+        message = f"the ledger's first {before.size} entries are not those that were signed before"
+        raise ForkError(message, older.note, newer.note)
+
+
+def _read_entry(line: bytes, index: int) -> bytes:
+    if not (line.startswith(_ENTRY_START) and line.endswith(_ENTRY_END) and len(line) <= _MAX_LINE_BYTES):
+        raise FormatError(f"line {index + 1} of the export is not an entry")
+    text = line[len(_ENTRY_START) : -len(_ENTRY_END)]
+    try:
+        entry = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise FormatError(f"entry {index} is not base64") from error
+    if base64.b64encode(entry) != text:
+        raise FormatError(f"entry {index} is not canonical base64")
+    return entry
+
+
+def _decode(entry: bytes, index: int) -> Entry:
+    try:
+        return decode_entry(entry)
+    except FormatError as error:
+        raise FormatError(f"entry {index}: {error}") from error
+
+
+def _read_checkpoint(line: bytes) -> str:
+    if not (line.startswith(_CHECKPOINT_START) and len(line) <= _MAX_LINE_BYTES):
+        raise FormatError("an export ends with a checkpoint")
+    try:
+        note = json.loads(line)["checkpoint"]
+    except (ValueError, RecursionError) as error:
+        raise FormatError("the export's checkpoint is not JSON") from error
+    # Comparing with what we would write refuses other keys, other escapes and whatever else JSON allows.
+    if not isinstance(note, str) or _checkpoint_line(note) != line:
+        raise FormatError("the export's checkpoint is not in its canonical form")
+    return note
+
+
+def _checkpoint_line(note: str) -> bytes:
+    text = json.dumps({"checkpoint": note}, ensure_ascii=False, separators=(",", ":"))
+    # Lone surrogates have no bytes; a line that spells one never compares equal.
+    return text.encode("utf-8", "replace")
