@@ -1,0 +1,228 @@
+"""`labelvault client ...`: set up, seal, look. Access, issuing and ledger are in the modules beside it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from labelvault.cli import client_access, client_issuer
+from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.options import Passphrase
+from labelvault.cli.output import Output, cell, facts_table, moment, size, span, table
+from labelvault.client import Client, GrantRecord, ItemRecord, PassphraseRoot, SealReport
+
+_KINDS: Final = ("guideline", "rubric", "gold", "task", "attachment")
+
+
+@click.group()
+def command() -> None:
+    """The AI lab: seals projects, grants access, answers requests, keeps the ledger. Holds every key."""
+
+
+@command.command()
+@click.option("--vault", required=True, metavar="URL", help="The vendor's vault: sqlite:////srv/lv/vault.db")
+@client_options
+def init(vault: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Create the client's keys, catalog and ledger, and print the fingerprint that contractors check."""
+    with Client.create(home, PassphraseRoot(passphrase.read(new=True)), vault) as client:
+        facts = {
+            "client": client.client_id,
+            "fingerprint": client.fingerprint,
+            "vault": client.vault,
+            "home": home,
+        }
+    out.result(
+        facts,
+        facts_table([("client", client.client_id.hex()), ("vault", client.vault), ("home", home)]),
+        f"Fingerprint: {client.fingerprint}",
+        "Read it to each contractor by phone or in person, never through the vendor.",
+    )
+
+
+@command.group()
+def project() -> None:
+    """Projects: a folder of guidelines, rubrics, gold and tasks under one key."""
+
+
+@project.command("create")
+@click.argument("name")
+@click.option(
+    "--floor-bytes",
+    type=click.IntRange(min=0),
+    default=4096,
+    show_default=True,
+    help="The smallest size that the vault ever sees of an item.",
+)
+@client_options
+def project_create(name: str, floor_bytes: int, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Create a project and its key."""
+    with opened(home, passphrase) as client:
+        made = client.create_project(name, floor_bytes=floor_bytes)
+    out.result(
+        {"project": made.name, "project_id": made.project_id},
+        f"Project {made.name} is there; seal a folder: labelvault client seal {made.name} DIR",
+    )
+
+
+@command.command()
+@click.argument("name", metavar="PROJECT")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@client_options
+def seal(name: str, folder: Path, home: Path, passphrase: Passphrase, out: Output) -> int:
+    """Seal what is new or changed in FOLDER.
+
+    It has guidelines/ rubrics/ gold/ tasks/ attachments/, and perhaps a labelvault.toml.
+
+    A row that can't be read is reported with its file and line; everything else is sealed all the same, and
+    the command exits with 7.
+    """
+    with opened(home, passphrase) as client, _progress(out) as progress:
+        report = client.project(name).seal(folder, progress=progress)
+    facts = {
+        "project": name,
+        "new": report.new,
+        "changed": report.changed,
+        "same": report.same,
+        "gone": report.gone,
+        "errors": [
+            {"file": error.file, "line": error.line, "message": str(error)} for error in report.errors
+        ],
+        "openings": [
+            {"batch": each.batch, "tasks": each.tasks, "requires": list(each.requires)}
+            for each in report.openings
+        ],
+    }
+    out.result(facts, *_sealed(report))
+    for error in report.errors if not out.as_json else ():
+        out.warn(str(error))
+    return 7 if report.errors else 0
+
+
+@contextmanager
+def _progress(out: Output) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on stderr, on a terminal only."""
+    console = out.progress_console
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("Sealing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("seal", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _sealed(report: SealReport) -> Iterator[Table | str]:
+    yield f"{report.new} new, {report.changed} changed, {report.same} same, {report.gone} gone"
+    yield table(
+        "What one opening brings",
+        ["batch", "tasks#", "with each task"],
+        [(each.batch, each.tasks, ", ".join(each.requires) or "nothing else") for each in report.openings],
+    )
+
+
+@command.command()
+@click.argument("name", metavar="[PROJECT]", required=False)
+@click.option("--kind", type=click.Choice(_KINDS), help="Only items of this kind (with PROJECT).")
+@client_options
+def ls(name: str | None, kind: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """List projects, contractors and grants; with PROJECT, its items too."""
+    if kind is not None and name is None:
+        raise click.UsageError("--kind needs a PROJECT")
+    with opened(home, passphrase) as client:
+        projects, contractors, grants = client.projects(), client.contractors(), client.grants(name)
+        items = client.project(name).items(kind) if name is not None else []
+        facts: dict[str, Any] = {
+            "client": client.client_id,
+            "fingerprint": client.fingerprint,
+            "vault": client.vault,
+            "projects": [{"name": each.name, "project_id": each.project_id} for each in projects],
+            "contractors": [client_access.contractor_facts(each) for each in contractors],
+            "grants": [client_access.grant_facts(each) for each in grants],
+        }
+    if name is not None:
+        facts |= {"project": name, "items": [_item_facts(each) for each in items]}
+        out.result(facts, _items(items), _grants(grants))
+        return
+    out.result(
+        facts,
+        facts_table([("fingerprint", client.fingerprint), ("vault", client.vault)]),
+        table("Projects", ["name", "id"], [(each.name, each.project_id.hex()) for each in projects]),
+        table(
+            "Contractors",
+            ["name", "tier", "host", "state", "key"],
+            [
+                (each.name, each.tier, each.host_label, _state(each.revoked), each.key.hex()[:16])
+                for each in contractors
+            ],
+        ),
+        _grants(grants),
+    )
+
+
+def _item_facts(item: ItemRecord) -> dict[str, object]:
+    return {
+        "item": item.item,
+        "name": item.name,
+        "kind": item.kind,
+        "batch": item.batch,
+        "version": item.version,
+        "size": item.size,
+        "payload_bytes": item.payload_bytes,
+        "sealed_at": item.sealed_at,
+        "requires": [each.hex() for each in item.requires],
+    }
+
+
+def _items(items: list[ItemRecord]) -> Table:
+    return table(
+        "Items",
+        ["kind", "batch", "name", "version#", "size#", "sealed size#", "id"],
+        [
+            (
+                each.kind,
+                each.batch or "",
+                each.name,
+                each.version,
+                size(each.size),
+                size(each.payload_bytes),
+                each.item.hex(),
+            )
+            for each in items
+        ],
+    )
+
+
+def _grants(grants: list[GrantRecord]) -> Table:
+    now = datetime.now(UTC)
+    return table(
+        "Grants",
+        ["contractor", "project", "tier", "presence", "open#", "used#", "expires", "left", "state", "id"],
+        [
+            (
+                each.contractor,
+                each.project,
+                each.tier,
+                each.presence,
+                f"{each.open}/{each.limits.max_open}",
+                f"{each.total}/{each.limits.max_total}",
+                moment(each.expires_at),
+                span(each.expires_at - now),
+                _state(each.revoked),
+                each.grant_id.hex(),
+            )
+            for each in grants
+        ],
+    )
+
+
+def _state(revoked: bool) -> object:
+    return cell("revoked", "red") if revoked else cell("active", "green")
+
+
+client_access.add_to(command)
+client_issuer.add_to(command)

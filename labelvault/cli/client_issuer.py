@@ -1,0 +1,108 @@
+"""`labelvault client issuer run` and `client ledger verify|export`."""
+
+from pathlib import Path
+
+import click
+
+from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.files import read_input, write_output
+from labelvault.cli.options import Passphrase
+from labelvault.cli.output import Output, facts_table
+from labelvault.cli.signals import told_to_end
+from labelvault.client import AnswerReport
+
+
+def add_to(group: click.Group) -> None:
+    """Add this module's commands to `labelvault client`."""
+    group.add_command(issuer)
+    group.add_command(ledger)
+
+
+@click.group()
+def issuer() -> None:
+    """The service that answers contractors' requests; the only place that lets a key out."""
+
+
+@issuer.command("run")
+@click.option("--once", is_flag=True, help="Answer what waits in the mailbox, then end.")
+@client_options
+def issuer_run(once: bool, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Answer open requests from the vault's mailbox until Ctrl-C or SIGTERM.
+
+    With --json it prints one object for each pass that did something.
+    """
+    with opened(home, passphrase) as client, client.issuer() as running:
+        if once:
+            report = running.answer()
+            out.result(_facts(report), _line(report))
+            return
+        with told_to_end() as ending, ending.as_event() as stop:
+            out.note("Answering; Ctrl-C ends.")
+            running.run(stop, on_pass=lambda report: _show(report, out))
+    out.note("Ended.")
+
+
+def _facts(report: AnswerReport) -> dict[str, object]:
+    return {
+        "released": report.released,
+        "denied": dict(report.denied),
+        "receipts": report.receipts,
+        "junk": report.junk,
+    }
+
+
+def _line(report: AnswerReport) -> str:
+    denied = ", ".join(f"{count} denied ({code})" for code, count in sorted(report.denied.items()))
+    parts = [f"{report.released} released", denied, f"{report.receipts} receipts", f"{report.junk} junk"]
+    return ", ".join(part for part in parts if part)
+
+
+def _show(report: AnswerReport, out: Output) -> None:
+    if report.handled:
+        out.result(_facts(report), _line(report))
+
+
+@click.group()
+def ledger() -> None:
+    """The append-only record of every release and denial."""
+
+
+@ledger.command()
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="An older checkpoint or export: is it a prefix of today's ledger?",
+)
+@client_options
+def verify(against: Path | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Recompute the ledger's tree and check its newest checkpoint."""
+    older = read_input(against).decode("utf-8", "strict") if against is not None else None
+    with opened(home, passphrase) as client:
+        summary = client.verify_ledger(older)
+    facts = {
+        "size": summary.size,
+        "origin": summary.origin,
+        "checkpoint": summary.checkpoint,
+        "verifier_key": summary.verifier_key,
+        "consistent_with": against,
+    }
+    rows = [
+        ("entries", str(summary.size)),
+        ("origin", summary.origin),
+        ("verifier key", summary.verifier_key),
+    ]
+    if against is not None:
+        rows.append(("extends", str(against)))
+    out.result(facts, facts_table(rows), "The ledger holds together.")
+
+
+@ledger.command()
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
+@client_options
+def export(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Write the whole ledger and its checkpoint, to be verified offline. It names ids, not texts."""
+    with opened(home, passphrase) as client:
+        data = client.export_ledger()
+    write_output(output, data)
+    out.result({"export": output, "bytes": len(data)}, f"Wrote {output}: {len(data)} bytes.")

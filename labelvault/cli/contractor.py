@@ -1,0 +1,165 @@
+"""`labelvault contractor ...`: a labeler's own device, or a desk. Everything that it opens is untrusted."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelvault.cli import contractor_desk, contractor_session
+from labelvault.cli.contractor_home import contractor_options, opened
+from labelvault.cli.files import read_input, write_output
+from labelvault.cli.options import Passphrase
+from labelvault.cli.output import Output, cell, facts_table, moment, span, table
+from labelvault.cli.prompts import ask_fingerprint
+from labelvault.cli.values import LEASE_ID
+from labelvault.contractor import Contractor, Membership, OpeningRecord
+
+
+@click.group()
+def command() -> None:
+    """A labeler's device, or a desk: asks for one task at a time and forgets it on close."""
+
+
+@command.command()
+@click.option(
+    "--tier",
+    type=click.Choice(["helper", "desk"]),
+    default="helper",
+    show_default=True,
+    help="helper: your own device. desk: a machine at the vendor, on which others can look.",
+)
+@click.option("--label", required=True, help="What to call this machine; the client sees it.")
+@contractor_options
+def init(tier: str, label: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Create this contractor's identity, for one client."""
+    with Contractor.create(home, passphrase.read(new=True), tier=tier, label=label) as me:
+        facts = {"home": home, "tier": tier, "label": label, "fingerprint": me.card_fingerprint}
+    out.result(
+        facts,
+        facts_table([("home", home), ("tier", tier), ("fingerprint", me.card_fingerprint)]),
+        "Next: labelvault contractor card -o FILE, send the file to the client, and read it the fingerprint.",
+    )
+
+
+@command.command()
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
+@contractor_options
+def card(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Write the card that the client enrols; it holds no secret. Read the client its fingerprint."""
+    with opened(home, passphrase) as me:
+        write_output(output, me.card())
+        fingerprint = me.card_fingerprint
+    out.result(
+        {"card": output, "fingerprint": fingerprint}, f"Wrote {output}.", f"Fingerprint: {fingerprint}"
+    )
+
+
+@command.command()
+@click.argument("invite", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--fingerprint", metavar="WORDS", help="The client's fingerprint, as the client reads it out.")
+@contractor_options
+def join(invite: Path, fingerprint: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Join with the client's INVITE, checked against the client's fingerprint; binds this home to it."""
+    with opened(home, passphrase) as me:
+        me.join(read_input(invite), ask_fingerprint(fingerprint, "the client"))
+        joined = _member(me)
+    out.result(_membership_facts(joined), _membership(joined))
+
+
+def _member(me: Contractor) -> Membership:
+    joined = me.joined
+    if joined is None:
+        raise click.UsageError("not joined yet: labelvault contractor join INVITE")
+    return joined
+
+
+def _membership_facts(joined: Membership) -> dict[str, Any]:
+    return {
+        "client": joined.client_id,
+        "project_id": joined.project,
+        "tier": joined.tier,
+        "presence": joined.presence,
+        "expires_at": joined.expires_at,
+        "vault": joined.vault,
+    }
+
+
+def _membership(joined: Membership) -> Any:
+    left = span(joined.expires_at - datetime.now(UTC))
+    return facts_table(
+        [
+            ("client", joined.client_id.hex()),
+            ("tier", joined.tier),
+            ("presence", joined.presence),
+            ("access until", f"{moment(joined.expires_at)} ({left})"),
+            ("vault", joined.vault),
+        ]
+    )
+
+
+@command.command("list")
+@contractor_options
+def list_openings(home: Path, passphrase: Passphrase, out: Output) -> None:
+    """List what was opened here, with the time that is left."""
+    now = datetime.now(UTC)
+    with opened(home, passphrase) as me:
+        joined = me.joined
+        openings = me.openings()
+    facts = {
+        "joined": _membership_facts(joined) if joined is not None else None,
+        "openings": [opening_facts(each, now) for each in openings],
+    }
+    out.result(
+        facts,
+        *([_membership(joined)] if joined is not None else ["Not joined yet."]),
+        _openings(openings, now),
+    )
+
+
+def opening_facts(record: OpeningRecord, now: datetime) -> dict[str, Any]:
+    """Return an opening for JSON: ids and times only."""
+    return {
+        "lease": record.lease_id,
+        "item": record.item,
+        "state": record.state,
+        "opened_at": record.opened_at,
+        "expires_at": record.expires_at,
+        "left_s": max(0, int((record.expires_at - now).total_seconds())) if record.state == "open" else 0,
+        "folder": record.folder,
+        "erased": record.erased,
+    }
+
+
+def _openings(openings: list[OpeningRecord], now: datetime) -> Any:
+    return table(
+        "Openings",
+        ["state", "left", "item", "lease", "files", "erased"],
+        [
+            (
+                cell(each.state, "yellow" if each.state == "open" else "green"),
+                span(each.expires_at - now) if each.state == "open" else "",
+                each.item.hex(),
+                each.lease_id.hex(),
+                each.folder or "",
+                each.erased or "",
+            )
+            for each in openings
+        ],
+    )
+
+
+@command.command()
+@click.argument("lease", type=LEASE_ID)
+@contractor_options
+def close(lease: bytes, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Close an opening that wrote files: erase them and tell the client."""
+    with opened(home, passphrase) as me:
+        me.close(lease)
+        closed = next((each for each in me.openings() if each.lease_id == lease), None)
+    erased = closed.erased if closed is not None else None
+    out.result({"lease": lease, "state": "closed", "erased": erased}, f"Closed ({erased}).")
+
+
+contractor_session.add_to(command)
+contractor_desk.add_to(command)

@@ -1,0 +1,95 @@
+"""`labelvault contractor open`: a foreground session: ask, show, count down, close."""
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from labelvault.cli.contractor_home import contractor_options, opened
+from labelvault.cli.options import Passphrase
+from labelvault.cli.output import Output, moment, span
+from labelvault.cli.signals import Ending, told_to_end
+from labelvault.cli.values import ITEM_ID
+from labelvault.contractor import Opening
+
+_TICK_S = 1.0
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+def add_to(group: click.Group) -> None:
+    """Add this module's command to `labelvault contractor`."""
+    group.add_command(open_item)
+
+
+@click.command("open")
+@click.argument("item", type=ITEM_ID)
+@click.option(
+    "--to", type=click.Path(path_type=Path), metavar="DIR", help="Write the task's files (0600) and return."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1, max=600),
+    default=30.0,
+    show_default=True,
+    metavar="S",
+    help="How many seconds to wait for the issuer's answer.",
+)
+@contractor_options
+def open_item(
+    item: bytes, to: Path | None, timeout: float, home: Path, passphrase: Passphrase, out: Output
+) -> None:
+    """Open the task ITEM and show it with what it requires, until Enter, Ctrl-C or the end of its time.
+
+    The key and the text live in a process of their own, which exits before the receipt says so. With --to the
+    files stay until `labelvault contractor close LEASE`. With --json the text is not shown.
+    """
+    with opened(home, passphrase) as me:
+        out.note("Asking the issuer...")
+        opening = me.begin(item, timeout_s=timeout, output=to)
+        facts = {"item": item, "lease": opening.lease_id, "expires_at": opening.expires_at}
+        if to is not None:
+            out.result(
+                {**facts, "state": "open", "folder": to},
+                f"Wrote to {to}, until {moment(opening.expires_at)}.",
+                f"When you are done: labelvault contractor close {opening.lease_id.hex()}",
+            )
+            return
+        try:
+            _hold(opening, out)
+        finally:
+            opening.close()
+    out.result(
+        {**facts, "state": "closed", "erased": "process-exit"}, "Closed; the key and the text are gone."
+    )
+
+
+def _hold(opening: Opening, out: Output) -> None:
+    with told_to_end() as ending:
+        if not out.as_json:
+            sys.stdout.flush()
+            opening.show(sys.stdout.fileno())
+        if sys.stderr.isatty():
+            out.note("Enter closes. What was shown stays in this terminal's scrollback until you clear it.")
+        _count_down(opening, ending)
+
+
+def _count_down(opening: Opening, ending: Ending) -> None:
+    """Wait for Enter, the end of input, a signal, or the lease's end; show the time left on a terminal."""
+    terminal = sys.stderr.isatty()
+    end = time.monotonic() + (opening.expires_at - datetime.now(UTC)).total_seconds()
+    inputs = [sys.stdin.fileno()]
+    try:
+        while not ending.asked and (left := end - time.monotonic()) > 0:
+            if terminal:
+                sys.stderr.write(f"{_CLEAR_LINE}{span(opening.expires_at - datetime.now(UTC))} left ")
+                sys.stderr.flush()
+            if ending.wait(inputs, min(_TICK_S, left)):
+                os.read(inputs[0], 4096)
+                return
+    finally:
+        if terminal:
+            sys.stderr.write(_CLEAR_LINE)
+            sys.stderr.flush()

@@ -1,0 +1,150 @@
+"""What a command exits with and tells its user to do next, for every error that the library raises."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from labelvault import errors
+
+OK: Final = 0
+UNEXPECTED: Final = 1
+USAGE: Final = 2
+REFUSED: Final = 3
+AUTHENTICITY: Final = 4
+KEYS: Final = 5
+UNREACHABLE: Final = 6
+BAD_INPUT: Final = 7
+CLOCK: Final = 8
+MORE_THAN_STATED: Final = 9
+INTERRUPTED: Final = 130
+
+MEANINGS: Final = {
+    OK: "done",
+    UNEXPECTED: "an unexpected error: please report it",
+    USAGE: "wrong usage: an option, an argument, or a passphrase that nobody can be asked for",
+    REFUSED: "refused: the issuer denied it, or a grant or lease does not allow it",
+    AUTHENTICITY: "not authentic: a signature, a decryption, a ledger or a version does not hold",
+    KEYS: "a key file, passphrase, card, invite or fingerprint does not fit",
+    UNREACHABLE: "the vault or a database can't be reached, refused, or nobody answered in time",
+    BAD_INPUT: "a file can't be used as it stands, or can't be written where it should go",
+    CLOCK: "this machine's clock is wrong",
+    MORE_THAN_STATED: "the drill or the demo found more readable than the ledger states",
+    INTERRUPTED: "interrupted",
+}
+"""Every exit code and its meaning; `labelvault --help` prints this table."""
+
+DENIALS: Final = {
+    "unknown": "Ask the client whether this task is in your grant; nothing more can be said from here.",
+    "not-yet-valid": "Wait until the grant begins, or ask the client.",
+    "expired": "Ask the client for a new grant and join with its invite.",
+    "revoked": "The client has revoked this access; ask the client.",
+    "frozen": "The client has frozen the project; try again when it tells you to.",
+    "limit-open": "Close an open task first: labelvault contractor list, then contractor close LEASE.",
+    "limit-total": "The grant's tasks are used up; ask the client for a new grant.",
+    "limit-rate": "Too many tasks within one hour; try again later.",
+    "stale": "Check this machine's clock, then open the task again.",
+    "epoch": "The client has restored its ledger; open the task again, or ask for a new invite.",
+    "presence": "Approve on the presence device within five minutes, or ask the client for another grant.",
+    "replayed": "Open the task again; a request counts once.",
+    "replaces": "Close the old opening and open the task again.",
+    "unavailable": "Tell the client: the task can't be released as it stands.",
+}
+"""What to do after each denial code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one error means to the user.
+
+    Attributes:
+        code: the exit code.
+        next: one line that says what to do now.
+    """
+
+    code: int
+    next: str
+
+
+_OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
+    (errors.GrantNotYetValidError, Outcome(REFUSED, "Wait until the grant begins, or ask the client.")),
+    (errors.GrantExpiredError, Outcome(REFUSED, "Ask the client for a new grant and join with its invite.")),
+    (
+        errors.GrantScopeError,
+        Outcome(
+            REFUSED,
+            "Name batches or tasks that labelvault client ls PROJECT lists; gold is never granted.",
+        ),
+    ),
+    (
+        errors.GrantRevokedError,
+        Outcome(REFUSED, "The access was revoked; only the client can grant anew."),
+    ),
+    (
+        errors.GrantLimitError,
+        Outcome(REFUSED, "Choose other limits: labelvault client grant --help."),
+    ),
+    (errors.GrantError, Outcome(REFUSED, "Check the grant: labelvault client ls.")),
+    (errors.LeaseExpiredError, Outcome(REFUSED, "Open the task again: labelvault contractor open ITEM.")),
+    (errors.LeaseClosedError, Outcome(REFUSED, "Open the task again: labelvault contractor open ITEM.")),
+    (errors.LeaseError, Outcome(REFUSED, "See what is open: labelvault contractor list.")),
+    (
+        errors.SignatureError,
+        Outcome(AUTHENTICITY, "Don't go on; get the file again from its sender, another way than before."),
+    ),
+    (
+        errors.DecryptionError,
+        Outcome(AUTHENTICITY, "The bytes are not what the client sealed, or not for you; tell the client."),
+    ),
+    (
+        errors.TamperedError,
+        Outcome(AUTHENTICITY, "The vault serves altered bytes; tell the client and keep a copy."),
+    ),
+    (
+        errors.RollbackError,
+        Outcome(AUTHENTICITY, "Something older was served than seen before; tell the client."),
+    ),
+    (errors.ReplayError, Outcome(AUTHENTICITY, "This was used before; make a new one.")),
+    (
+        errors.LedgerError,
+        Outcome(AUTHENTICITY, "Don't rely on this ledger; compare an older export."),
+    ),
+    (errors.KeystorePassphraseError, Outcome(KEYS, "Try the passphrase again; nothing was changed.")),
+    (errors.KeystoreDamagedError, Outcome(KEYS, "Put the file back from its backup; nothing was changed.")),
+    (errors.KeystoreForeignError, Outcome(KEYS, "Check --home; run the actor's init first if it is new.")),
+    (
+        errors.KeystoreError,
+        Outcome(KEYS, "Check --home and its permissions; a new one needs init first."),
+    ),
+    (
+        errors.EnrolmentError,
+        Outcome(KEYS, "Have the fingerprint read out again, in person or by phone, not through the vendor."),
+    ),
+    (
+        errors.RequestTimeoutError,
+        Outcome(UNREACHABLE, "Is the issuer running (labelvault client issuer run)? Then try again."),
+    ),
+    (errors.RelayError, Outcome(UNREACHABLE, "Check the vault's address and that this user may use it.")),
+    (
+        errors.ConflictError,
+        Outcome(UNREACHABLE, "Something else has this name; nothing was changed."),
+    ),
+    (errors.NotFoundError, Outcome(UNREACHABLE, "Check the name or id with the command ls or list.")),
+    (errors.StoreError, Outcome(UNREACHABLE, "Check the disk, the permissions and that init has run.")),
+    (errors.FormatError, Outcome(BAD_INPUT, "Is it the right file, complete, and made by this version?")),
+    (
+        errors.ProjectError,
+        Outcome(BAD_INPUT, "Mend the file and run it again; what is right stays sealed."),
+    ),
+    (errors.OutputError, Outcome(BAD_INPUT, "Choose a new or empty place that you may write to.")),
+    (errors.DrillError, Outcome(BAD_INPUT, "Check what was handed to the drill: labelvault drill --help.")),
+    (errors.ClockError, Outcome(CLOCK, "Set the clock of this machine right, then try again.")),
+)
+
+
+def outcome_of(error: errors.LabelVaultError) -> Outcome:
+    """Return the exit code and the advice for an error; the most special kind that fits decides."""
+    if isinstance(error, errors.DeniedError):
+        return Outcome(REFUSED, DENIALS.get(error.code, "Ask the client."))
+    for kind, outcome in _OUTCOMES:
+        if isinstance(error, kind):
+            return outcome
+    return Outcome(UNEXPECTED, "Please report it, with the command that you ran.")

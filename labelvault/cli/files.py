@@ -1,0 +1,32 @@
+"""Cards, invites and exports: files that hold no secret, read whole and written whole."""
+
+from pathlib import Path
+from typing import Final
+
+from labelvault.errors import FormatError
+from labelvault.keys.files import write_private
+
+MAX_INPUT_BYTES: Final = 256 * 1024 * 1024
+
+
+def read_input(file: Path) -> bytes:
+    """Read a file that somebody sent.
+
+    Raises:
+        FormatError: it is larger than anything that is ever sent.
+        OSError: it can't be read.
+    """
+    with file.open("rb") as source:
+        data = source.read(MAX_INPUT_BYTES + 1)
+    if len(data) > MAX_INPUT_BYTES:
+        raise FormatError(f"{file} has more than {MAX_INPUT_BYTES} bytes")
+    return data
+
+
+def write_output(file: Path, data: bytes) -> None:
+    """Write a file whole, mode 0600, over an older one.
+
+    Raises:
+        KeystoreError: the file system refused; the older file is as it was.
+    """
+    write_private(file, data, replace=True)

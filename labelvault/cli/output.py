@@ -1,0 +1,156 @@
+"""Where results and prose go: one JSON object or tables on stdout, everything else on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPED_COLUMNS: Final = 120
+"""The width where no terminal says one."""
+
+
+def visible(text: object) -> str:
+    r"""Return one line in which nothing can move the cursor, hide or reorder; such marks show as `\x1b`.
+
+    For names and labels. The texts of tasks keep their line breaks and go through
+    `labelvault.contractor.display`.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def cell(text: object, style: str = "") -> Text:
+    """Return text for a table or a line: markup is not interpreted, control characters are shown as such."""
+    return Text(visible(text), style=style)
+
+
+class Output:
+    """What a command writes with. Colours follow the terminal and `NO_COLOR`.
+
+    Attributes:
+        as_json: `--json` was given: exactly one JSON object on stdout (commands that stay up: one per line).
+    """
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = _console(stderr=False)
+        self._err = _console(stderr=True)
+
+    @property
+    def progress_console(self) -> Console:
+        """The console on stderr, for progress bars."""
+        return self._err
+
+    @property
+    def out_console(self) -> Console:
+        """The console on stdout, for what people read."""
+        return self._out
+
+    def json(self, facts: Mapping[str, Any]) -> None:
+        """Print one JSON object on one line, escaped to ASCII so that no terminal acts on it."""
+        sys.stdout.write(json.dumps(facts, default=_plain) + "\n")
+        sys.stdout.flush()
+
+    def result(self, facts: Mapping[str, Any], *shown: Table | Text | str) -> None:
+        """Print the facts as JSON, or else what people read."""
+        if self.as_json:
+            self.json(facts)
+            return
+        for part in shown:
+            self._out.print(cell(part) if isinstance(part, str) else part)
+
+    def note(self, text: str | Text) -> None:
+        """Print one line of prose on stderr."""
+        self._err.print(cell(text, "dim") if isinstance(text, str) else text)
+
+    def warn(self, text: str) -> None:
+        """Print one line of warning on stderr."""
+        self._err.print(Text("Warning: ", style="bold yellow").append_text(cell(text)))
+
+    def failed(self, kind: str, message: str, hint: str) -> None:
+        """Say what went wrong and what to do next: two lines on stderr, or an error object on stdout."""
+        if self.as_json:
+            self.json({"error": {"kind": kind, "message": message, "next": hint}})
+            return
+        self._err.print(Text("Error: ", style="bold red").append_text(cell(message)), soft_wrap=True)
+        self._err.print(Text("Next: ", style="bold").append_text(cell(hint)), soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Build a table; columns whose name ends in `#` are numbers and stand right.
+
+    Args:
+        title: what it shows.
+        columns: the headings.
+        rows: a `Text` is kept as it is, anything else is made harmless.
+    """
+    built = Table(title=title, title_justify="left", title_style="bold", header_style="bold cyan", box=None)
+    for name in columns:
+        built.add_column(
+            name.removesuffix("#"), justify="right" if name.endswith("#") else "left", overflow="fold"
+        )
+    count = 0
+    for row in rows:
+        built.add_row(*(part if isinstance(part, Text) else cell(part) for part in row))
+        count += 1
+    if count == 0:
+        built.add_row(Text("none", style="dim"))
+    return built
+
+
+def facts_table(rows: Iterable[tuple[str, object]]) -> Table:
+    """Build a two-column list of facts."""
+    built = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    built.add_column(style="cyan")
+    built.add_column(overflow="fold")
+    for name, value in rows:
+        built.add_row(name, value if isinstance(value, Text) else cell(value))
+    return built
+
+
+def moment(time: datetime) -> str:
+    """Write a time as `2026-04-01 12:00:00Z`."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def span(duration: timedelta) -> str:
+    """Write a time span in its two largest units: `2 d 3 h`, `4 min 5 s`, `over`."""
+    left = int(duration.total_seconds())
+    if left <= 0:
+        return "over"
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+def size(count_bytes: int) -> str:
+    """Write a number of bytes for people."""
+    if count_bytes < 1024:
+        return f"{count_bytes} B"
+    if count_bytes < 1024**2:
+        return f"{count_bytes / 1024:.1f} KiB"
+    return f"{count_bytes / 1024**2:.1f} MiB"
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPED_COLUMNS
+    return Console(stderr=stderr, highlight=False, width=width)
+
+
+def _plain(value: object) -> object:
+    """Make ids hex and times ISO 8601 in JSON."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")

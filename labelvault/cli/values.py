@@ -1,0 +1,79 @@
+"""How values are written on the command line: durations, moments, ids."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION: Final = re.compile(r"([0-9]{1,7})([smhdw])")
+
+
+class DurationType(click.ParamType[object]):
+    """`45s`, `30m`, `12h`, `7d`, `2w`: a `timedelta` above zero."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse, or end with a usage error."""
+        if isinstance(value, timedelta):
+            return value
+        found = _DURATION.fullmatch(str(value))
+        if found is None or int(found[1]) == 0:
+            self.fail("write a duration as 45s, 30m, 12h, 7d or 2w", param, ctx)
+        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+class MomentType(click.ParamType[object]):
+    """A duration from now, or an ISO 8601 time with its offset: `2026-05-01T18:00:00Z`."""
+
+    name = "duration or time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta | datetime:
+        """Parse, or end with a usage error; a time needs its offset: whose midnight would it be?"""
+        if isinstance(value, timedelta | datetime):
+            return value
+        text = str(value)
+        if _DURATION.fullmatch(text):
+            return DURATION.convert(text, param, ctx)
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail("write 7d, 12h or a time like 2026-05-01T18:00:00Z", param, ctx)
+        if time.tzinfo is None:
+            self.fail("say which time zone: 2026-05-01T18:00:00Z or ...+02:00", param, ctx)
+        return time.astimezone(UTC)
+
+
+class HexId(click.ParamType[object]):
+    """An id in hex, of a fixed number of bytes."""
+
+    name = "id"
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Parse, or end with a usage error."""
+        if isinstance(value, bytes):
+            return value
+        text = str(value).lower()
+        if re.fullmatch(f"[0-9a-f]{{{2 * self._size_bytes}}}", text) is None:
+            self.fail(f"an id here is {2 * self._size_bytes} hexadecimal digits", param, ctx)
+        return bytes.fromhex(text)
+
+
+DURATION: Final = DurationType()
+MOMENT: Final = MomentType()
+ITEM_ID: Final = HexId(16)
+GRANT_ID: Final = HexId(16)
+LEASE_ID: Final = HexId(32)
+
+
+def from_now(value: timedelta | datetime) -> datetime:
+    """Turn what `MOMENT` parsed into a time, in whole milliseconds."""
+    time = value if isinstance(value, datetime) else datetime.now(UTC) + value
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)

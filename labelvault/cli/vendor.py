@@ -1,0 +1,166 @@
+"""`labelvault vendor ...`: the platform's view. Loads no code that decrypts; has ids to show, not names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelvault.cli.homes import read_address, write_address
+from labelvault.cli.options import home_option, json_option
+from labelvault.cli.output import Output, facts_table, moment, size, table
+from labelvault.vendor import ItemInfo, Queue, StoreStatus, Vault
+
+_vault_option = click.option(
+    "--vault", metavar="URL", help="The vault, instead of the one that init stored in the home."
+)
+
+
+@click.group()
+def command() -> None:
+    """The platform: keeps sealed items, relays messages, hands out queues. Holds no key."""
+
+
+@command.command()
+@home_option("vendor")
+@click.option("--vault", metavar="URL", help="sqlite:////srv/lv/vault.db [default: vault.db in the home]")
+@json_option
+def init(home: Path, vault: str | None, out: Output) -> None:
+    """Create the vault and remember its address. Running it again changes nothing."""
+    address = vault if vault is not None else f"sqlite:///{home.absolute() / 'vault.db'}"
+    write_address(home, address)
+    with Vault.open(address) as opened:
+        found = opened.status()
+    out.result(
+        {"home": home, "vault": address, "items": found.items},
+        facts_table([("vault", address), ("home", home)]),
+        "Give the address to your clients: labelvault client init --vault URL",
+    )
+
+
+@command.command()
+@home_option("vendor")
+@_vault_option
+@json_option
+def status(home: Path, vault: str | None, out: Output) -> None:
+    """Show how much the vault holds."""
+    with Vault.open(vault or read_address(home)) as opened:
+        found = opened.status()
+    out.result(
+        _status_facts(found),
+        facts_table(
+            [
+                ("clients", found.clients),
+                ("items", f"{found.items} ({size(found.item_bytes)} sealed)"),
+                ("queues", f"{found.queues} ({found.live_claims} live claims)"),
+                ("messages", f"{found.pending_messages} waiting, {found.acked_messages} handled"),
+                ("receipts", found.receipts),
+                ("on disk", size(found.stored_bytes)),
+            ]
+        ),
+    )
+
+
+def _status_facts(found: StoreStatus) -> dict[str, int]:
+    return {
+        "clients": found.clients,
+        "items": found.items,
+        "item_bytes": found.item_bytes,
+        "queues": found.queues,
+        "live_claims": found.live_claims,
+        "pending_messages": found.pending_messages,
+        "acked_messages": found.acked_messages,
+        "message_bytes": found.message_bytes,
+        "receipts": found.receipts,
+        "stored_bytes": found.stored_bytes,
+    }
+
+
+@command.command()
+@click.option("--items", "with_items", is_flag=True, help="List every sealed item too.")
+@home_option("vendor")
+@_vault_option
+@json_option
+def ls(with_items: bool, home: Path, vault: str | None, out: Output) -> None:
+    """List the queues, and with --items all that is stored: ids, sizes and coarse times are all there is."""
+    with Vault.open(vault or read_address(home)) as opened:
+        queues = opened.queues()
+        items = list(_all_items(opened)) if with_items else None
+    facts: dict[str, Any] = {"queues": [_queue_facts(each) for each in queues]}
+    shown = [
+        table(
+            "Queues",
+            ["queue", "project", "waiting#", "claimed#", "done#"],
+            [(each.id.hex(), each.project.hex(), each.waiting, each.claimed, each.done) for each in queues],
+        )
+    ]
+    if items is not None:
+        facts["items"] = [_item_facts(each) for each in items]
+        shown.append(
+            table(
+                "Items",
+                ["item", "version#", "sealed size#", "stored", "queue"],
+                [
+                    (
+                        each.item.hex(),
+                        each.version,
+                        size(each.size),
+                        moment(each.stored_at),
+                        each.queue.hex()[:8] if each.queue is not None else "",
+                    )
+                    for each in items
+                ],
+            )
+        )
+    out.result(facts, *shown)
+
+
+def _all_items(vault: Vault) -> Iterator[ItemInfo]:
+    page = vault.items()
+    while page:
+        yield from page
+        page = vault.items(after=page[-1])
+
+
+def _queue_facts(queue: Queue) -> dict[str, Any]:
+    return {
+        "queue": queue.id,
+        "client": queue.client,
+        "project": queue.project,
+        "waiting": queue.waiting,
+        "claimed": queue.claimed,
+        "done": queue.done,
+    }
+
+
+def _item_facts(item: ItemInfo) -> dict[str, Any]:
+    return {
+        "client": item.client,
+        "project": item.project,
+        "item": item.item,
+        "version": item.version,
+        "size": item.size,
+        "stored_at": item.stored_at,
+        "queue": item.queue,
+    }
+
+
+@command.command()
+@click.option(
+    "--keep-days",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Keep handled messages that are younger than this.",
+)
+@home_option("vendor")
+@_vault_option
+@json_option
+def purge(keep_days: int, home: Path, vault: str | None, out: Output) -> None:
+    """Drop handled messages and expired claims. Items and receipts stay."""
+    with Vault.open(vault or read_address(home)) as opened:
+        dropped = opened.purge(keep_days=keep_days)
+    out.result(
+        {"messages": dropped.messages, "claims": dropped.claims},
+        f"Dropped {dropped.messages} messages and {dropped.claims} claims.",
+    )
