@@ -30,7 +30,7 @@ _CLIENT_HEX: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A ledger's size and root. Nothing about it is verified: see `SignedCheckpoint`.
+    """A ledger's size and root.
 
     Attributes:
         origin: which ledger, as `ledger_origin` names it; one line without spaces.
@@ -57,17 +57,6 @@ class Checkpoint:
     def text(self) -> str:
         """Return the three lines that are signed."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
-
-
-@dataclass(frozen=True, slots=True)
-class SignedCheckpoint:
-    """A checkpoint whose signature was verified, with the exact note, which is evidence to others.
-
-    Only `verify_checkpoint` makes one.
-    """
-
-    checkpoint: Checkpoint
-    note: str
 
 
 def ledger_origin(client_id: bytes, epoch: bytes) -> str:
@@ -115,8 +104,10 @@ def sign_checkpoint(checkpoint: Checkpoint, name: str, signer: Signer) -> str:
     return sign_note(checkpoint.text(), name, signer)
 
 
-def verify_checkpoint(text: str, name: str, public_key: bytes, origin: str) -> SignedCheckpoint:
-    """Verify a signed note, then read the checkpoint in it: the only way from text to a believed checkpoint.
+def verify_checkpoint(text: str, name: str, public_key: bytes, origin: str) -> Checkpoint:
+    """Verify a signed note, then read the checkpoint in it: the only way from text to a checkpoint.
+
+    Keep the note itself where the checkpoint may one day be evidence to others.
 
     Args:
         text: the note. Signatures of other keys, such as witnesses', are ignored.
@@ -132,7 +123,7 @@ def verify_checkpoint(text: str, name: str, public_key: bytes, origin: str) -> S
     checkpoint = _parse(open_note(text, VerifierKey(name, public_key)))
     if checkpoint.origin != origin:
         raise LedgerError("the checkpoint is about another ledger")
-    return SignedCheckpoint(checkpoint, text)
+    return checkpoint
 
 
 def _parse(text: str) -> Checkpoint:

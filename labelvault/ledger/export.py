@@ -11,12 +11,12 @@ Each line has one spelling (no spaces, `\n` as the only escape), so that equal l
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from labelvault.errors import ForkError, FormatError, LedgerError
-from labelvault.ledger.checkpoint import SignedCheckpoint, verify_checkpoint
+from labelvault.ledger.checkpoint import Checkpoint, verify_checkpoint
 from labelvault.ledger.entries import MAX_ENTRY_BYTES, Entry, decode_entry
 from labelvault.ledger.note import MAX_NOTE_CHARACTERS
 from labelvault.ledger.tree import leaf_hash, root_of_leaves
@@ -34,22 +34,27 @@ class VerifiedLedger:
     """Entries that a verified checkpoint covers: all of them, in its order, and no others.
 
     Only `verify_export` makes one.
+
+    Attributes:
+        entries: decoded, in order.
+        checkpoint: what they were checked against.
+        note: the signed checkpoint as text; keep it, to hand in as `older` next time.
     """
 
     entries: tuple[Entry, ...]
-    checkpoint: SignedCheckpoint
+    checkpoint: Checkpoint
+    note: str
 
 
-def write_export(entries: Iterable[bytes], note: str) -> Iterator[bytes]:
-    """Yield an export line by line.
+def export_ledger(entries: Iterable[bytes], note: str) -> bytes:
+    """Return a ledger as one file.
 
     Args:
         entries: every entry's exact bytes, in order.
         note: the signed checkpoint over exactly these entries.
     """
-    for entry in entries:
-        yield _ENTRY_START + base64.b64encode(entry) + _ENTRY_END + b"\n"
-    yield _checkpoint_line(note) + b"\n"
+    lines = [_ENTRY_START + base64.b64encode(entry) + _ENTRY_END for entry in entries]
+    return b"\n".join([*lines, _checkpoint_line(note), b""])
 
 
 def verify_export(
@@ -58,7 +63,7 @@ def verify_export(
     origin: str,
     name: str,
     public_key: bytes,
-    older: SignedCheckpoint | None = None,
+    older: str | None = None,
     max_bytes: int = MAX_EXPORT_BYTES,
 ) -> VerifiedLedger:
     """Verify a whole ledger: the issuer signed exactly these entries, and they continue what was seen before.
@@ -71,14 +76,14 @@ def verify_export(
         origin: the ledger that is asked about, as `ledger_origin` names it.
         name: the issuer's key name, as `issuer_key_name` gives it.
         public_key: the issuer's 32-byte key.
-        older: a checkpoint of the same ledger that was verified before.
+        older: a signed checkpoint of the same ledger that someone kept, as text.
         max_bytes: refuse anything longer.
 
     Raises:
         FormatError: not an export, or an entry that is not canonical.
-        SignatureError: the checkpoint's signature is not valid.
-        LedgerError: the checkpoint is not this issuer's or about another ledger; entries are missing, left
-            over, reordered or rewritten; or `older` is about another ledger.
+        SignatureError: a checkpoint's signature is not valid.
+        LedgerError: a checkpoint is not this issuer's or about another ledger, or entries are missing, left
+            over, reordered or rewritten.
         ForkError: the ledger does not continue `older`; carries both signed checkpoints.
     """
     if len(data) > max_bytes:
@@ -87,31 +92,32 @@ def verify_export(
     if len(lines) < 2 or lines.pop() != b"":
         raise FormatError("an export ends with a checkpoint and a newline")
     # Signature first: nothing else in the file is looked at unless the issuer vouches for it.
-    signed = verify_checkpoint(_read_checkpoint(lines.pop()), name, public_key, origin)
-    size = signed.checkpoint.size
+    note = _read_checkpoint(lines.pop())
+    checkpoint = verify_checkpoint(note, name, public_key, origin)
+    before = None if older is None else verify_checkpoint(older, name, public_key, origin)
+    size = checkpoint.size
     if len(lines) < size:
         raise LedgerError(f"the export is cut: {len(lines)} entries where the checkpoint covers {size}")
     if len(lines) > size:
         raise LedgerError(f"the export has {len(lines)} entries where the checkpoint covers {size}")
     raw = [_read_entry(line, index) for index, line in enumerate(lines)]
     leaves = [leaf_hash(entry) for entry in raw]
-    if root_of_leaves(leaves) != signed.checkpoint.root:
+    if root_of_leaves(leaves) != checkpoint.root:
         raise LedgerError("entries were reordered or rewritten: they do not give the checkpoint's root")
-    if older is not None:
-        _check_continues(older, signed, leaves)
-    return VerifiedLedger(tuple(_decode(entry, index) for index, entry in enumerate(raw)), signed)
+    if older is not None and before is not None:
+        fault = _discontinuity(before, leaves)
+        if fault:
+            raise ForkError(fault, older, note)
+    return VerifiedLedger(tuple(_decode(entry, index) for index, entry in enumerate(raw)), checkpoint, note)
 
 
-def _check_continues(older: SignedCheckpoint, newer: SignedCheckpoint, leaves: Sequence[bytes]) -> None:
-    before, now = older.checkpoint, newer.checkpoint
-    if before.origin != now.origin:
-        raise LedgerError("the older checkpoint is about another ledger")
-    if before.size > now.size:
-        message = f"the ledger shrank from {before.size} to {now.size} entries"
-        raise ForkError(message, older.note, newer.note)
+def _discontinuity(before: Checkpoint, leaves: Sequence[bytes]) -> str:
+    """Say how the ledger fails to continue an older checkpoint; nothing if it continues it."""
+    if before.size > len(leaves):
+        return f"the ledger shrank from {before.size} to {len(leaves)} entries"
     if root_of_leaves(leaves[: before.size]) != before.root:
-        message = f"the ledger's first {before.size} entries are not those that were signed before"
-        raise ForkError(message, older.note, newer.note)
+        return f"the ledger's first {before.size} entries are not those that were signed before"
+    return ""
 
 
 def _read_entry(line: bytes, index: int) -> bytes:
