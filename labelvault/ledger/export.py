@@ -26,7 +26,9 @@ MAX_EXPORT_BYTES: Final = 1024**3
 _ENTRY_START: Final = b'{"entry":"'
 _ENTRY_END: Final = b'"}'
 _CHECKPOINT_START: Final = b'{"checkpoint":"'
-_MAX_LINE_BYTES: Final = max(2 * MAX_ENTRY_BYTES, 2 * MAX_NOTE_CHARACTERS)
+_MAX_ENTRY_LINE_BYTES: Final = len(_ENTRY_START) + (MAX_ENTRY_BYTES + 2) // 3 * 4 + len(_ENTRY_END)
+# A character has up to four bytes, and a newline is escaped.
+_MAX_NOTE_LINE_BYTES: Final = 4 * MAX_NOTE_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,7 @@ def export_ledger(entries: Iterable[bytes], note: str) -> bytes:
         entries: every entry's exact bytes, in order.
         note: the signed checkpoint over exactly these entries.
     """
-    lines = [_ENTRY_START + base64.b64encode(entry) + _ENTRY_END for entry in entries]
-    return b"\n".join([*lines, _checkpoint_line(note), b""])
+    return b"\n".join([*map(_entry_line, entries), _checkpoint_line(note), b""])
 
 
 def verify_export(
@@ -121,16 +122,19 @@ def _discontinuity(before: Checkpoint, leaves: Sequence[bytes]) -> str:
 
 
 def _read_entry(line: bytes, index: int) -> bytes:
-    if not (line.startswith(_ENTRY_START) and line.endswith(_ENTRY_END) and len(line) <= _MAX_LINE_BYTES):
+    if not line.startswith(_ENTRY_START) or len(line) > _MAX_ENTRY_LINE_BYTES:
         raise FormatError(f"line {index + 1} of the export is not an entry")
-    text = line[len(_ENTRY_START) : -len(_ENTRY_END)]
     try:
-        entry = base64.b64decode(text, validate=True)
+        entry = base64.b64decode(line[len(_ENTRY_START) : -len(_ENTRY_END)], validate=True)
     except binascii.Error as error:
         raise FormatError(f"entry {index} is not base64") from error
-    if base64.b64encode(entry) != text:
-        raise FormatError(f"entry {index} is not canonical base64")
+    if _entry_line(entry) != line:
+        raise FormatError(f"entry {index} is not in its canonical form")
     return entry
+
+
+def _entry_line(entry: bytes) -> bytes:
+    return _ENTRY_START + base64.b64encode(entry) + _ENTRY_END
 
 
 def _decode(entry: bytes, index: int) -> Entry:
@@ -141,7 +145,7 @@ def _decode(entry: bytes, index: int) -> Entry:
 
 
 def _read_checkpoint(line: bytes) -> str:
-    if not (line.startswith(_CHECKPOINT_START) and len(line) <= _MAX_LINE_BYTES):
+    if not (line.startswith(_CHECKPOINT_START) and len(line) <= _MAX_NOTE_LINE_BYTES):
         raise FormatError("an export ends with a checkpoint")
     try:
         note = json.loads(line)["checkpoint"]
