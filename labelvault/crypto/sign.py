@@ -47,7 +47,8 @@ class SigningKey:
         return SecretBytes(self.__expanded.reveal()[:SEED_BYTES])
 
     def __repr__(self) -> str:
-        return f"<SigningKey for {self.public_key.hex()[:16]}>"
+        # Also of an object whose making failed, for tracebacks that show it.
+        return f"<SigningKey for {getattr(self, 'public_key', b'').hex()[:16]}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("signing keys are not pickled or copied")

@@ -151,7 +151,9 @@ def _opened(directory: Path) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        # Nothing was written through it, so no error of its close can mean that something is lost.
+        with suppress(OSError):
+            os.close(descriptor)
 
 
 def _write_beside(directory: int, name: str, data: bytes, replace: bool) -> None:

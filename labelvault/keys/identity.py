@@ -12,7 +12,13 @@ from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SEED_BYTES, SigningKey
 from labelvault.errors import KeystoreDamagedError
 from labelvault.keys.files import read_private, write_private
-from labelvault.keys.keystore import DEFAULT_COST, MAX_FILE_BYTES, open_keystore, seal_keystore
+from labelvault.keys.keystore import (
+    DEFAULT_COST,
+    MAX_FILE_BYTES,
+    open_keystore,
+    passphrase_secret,
+    seal_keystore,
+)
 from labelvault.keys.root import RootKey
 from labelvault.keys.wrapped import load_wrapped, store_wrapped
 from labelvault.wire.ids import KEY_ID_BYTES
@@ -41,9 +47,10 @@ def create_identity(
         parameters: the cost of a passphrase guess.
 
     Raises:
-        KeystorePassphraseError: the passphrase is empty or not text.
+        KeystorePassphraseError: the passphrase is empty.
         KeystoreError: the file exists, or the file system refused.
     """
+    passphrase = passphrase_secret(passphrase)
     key = SigningKey.generate()
     write_private(path, seal_keystore("identity", key.seed(), passphrase, parameters), replace=False)
     return key
@@ -58,6 +65,7 @@ def open_identity(path: Path, passphrase: str | SecretBytes) -> SigningKey:
         KeystoreForeignError: the file is something else, a root key's for example.
         KeystoreError: the file is missing or can't be read.
     """
+    passphrase = passphrase_secret(passphrase)
     seed = open_keystore("identity", read_private(path, MAX_FILE_BYTES), passphrase)
     if len(seed) != SEED_BYTES:
         raise KeystoreDamagedError("the keystore holds no identity")

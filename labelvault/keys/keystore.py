@@ -71,7 +71,7 @@ def seal_keystore(
         parameters: the cost; recorded in the file.
 
     Raises:
-        KeystorePassphraseError: the passphrase is empty or not text.
+        KeystorePassphraseError: the passphrase is empty.
         FormatError: the secret is empty or too large.
     """
     passphrase = passphrase_secret(passphrase)
@@ -122,18 +122,17 @@ def passphrase_secret(passphrase: str | SecretBytes) -> SecretBytes:
     """Return a passphrase as bytes to derive from: text is put in Unicode's composed form (NFC) and UTF-8.
 
     The same passphrase typed on another system may come decomposed; after NFC (as RFC 8265, section 4.2,
-    asks) it is the same again.
+    asks) it is the same again. Callers put the result in the argument's place, so that no frame keeps the
+    text.
 
     Raises:
-        KeystorePassphraseError: empty, or not encodable text.
+        KeystorePassphraseError: it is empty.
     """
     if isinstance(passphrase, str):
-        # Text from a command line may hold lone surrogates. They are looked for first, because the error that
-        # encoding them raises carries the whole passphrase.
-        odd = any(0xD800 <= ord(mark) <= 0xDFFF for mark in passphrase)
-        passphrase = SecretBytes(unicodedata.normalize("NFC", passphrase).encode("utf-8", "replace"))
-        if odd:
-            raise KeystorePassphraseError("the passphrase is not valid text")
+        # surrogatepass: an undecodable byte from a command line is as good as any other, and the error that
+        # refusing it raises would carry the whole passphrase.
+        text = unicodedata.normalize("NFC", passphrase)
+        passphrase = SecretBytes(text.encode("utf-8", "surrogatepass"))
     if len(passphrase) == 0:
         raise KeystorePassphraseError("the passphrase is empty")
     return passphrase

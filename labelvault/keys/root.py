@@ -93,7 +93,8 @@ class LocalRootKey:
         return aead.unwrap(self.__key, wrapped, _WRAP_LABEL + associated_data)
 
     def __repr__(self) -> str:
-        return f"<LocalRootKey {self.key_id.hex()}>"
+        # Also of an object whose making failed, for tracebacks that show it.
+        return f"<LocalRootKey {getattr(self, 'key_id', b'').hex()}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("root keys are not pickled or copied")
@@ -118,7 +119,7 @@ class PassphraseRoot:
             parameters: the cost of a guess, for `create`; `open` uses what the file records.
 
         Raises:
-            KeystorePassphraseError: the passphrase is empty or not text.
+            KeystorePassphraseError: the passphrase is empty.
         """
         passphrase = passphrase_secret(passphrase)
         self.__passphrase = passphrase
