@@ -71,9 +71,7 @@ def test_empty_ledger() -> None:
 
 def test_witness_cosignatures_are_ignored() -> None:
     """Lines of other keys, of any algorithm, change nothing; without ours they are worth nothing."""
-    witness = sign_note(CHECKPOINT.text(), "witness.example/w", WITNESS).removeprefix(
-        CHECKPOINT.text() + "\n"
-    )
+    witness = sign_note(CHECKPOINT.text(), "witness.example/w", WITNESS).removeprefix(CHECKPOINT.text() + "\n")
     quantum = f"— witness.example/pq {base64.b64encode(bytes(2424)).decode()}\n"
     assert check(SIGNED + witness + quantum) == CHECKPOINT
     with pytest.raises(LedgerError):

@@ -25,12 +25,10 @@ PETER_SECRET = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZ
 ENOCH_KEY = "EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
 PETER_LINE = (
-    "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSN"
-    "XgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+    "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
 )
 ENOCH_LINE = (
-    "— EnochRoot rwz+eBzmZa0SO3NbfRGzPCpDckykFXSdeX+MNtCOXm2/5n2tiOHp+vAF1aGrQ5ovTG"
-    "01oOTGwnWLox33WWd1RvMc+QQ=\n"
+    "— EnochRoot rwz+eBzmZa0SO3NbfRGzPCpDckykFXSdeX+MNtCOXm2/5n2tiOHp+vAF1aGrQ5ovTG01oOTGwnWLox33WWd1RvMc+QQ=\n"
 )
 NOTE = TEXT + "\n" + PETER_LINE
 
@@ -132,9 +130,7 @@ def test_bounds_are_reachable(peter: VerifierKey) -> None:
     assert open_note(sign_note("a\n\n\nb\n\n", key.name, signer), key) == "a\n\n\nb\n\n"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "no newline", "a\n\nb", "tab\t\n", "nul\0\n", "\ud800\n", "x" * 200_000 + "\n"]
-)
+@pytest.mark.parametrize("text", ["", "no newline", "a\n\nb", "tab\t\n", "nul\0\n", "\ud800\n", "x" * 200_000 + "\n"])
 def test_texts_that_are_not_signed(text: str) -> None:
     """A text that no reader would take is not signed."""
     with pytest.raises(FormatError):
