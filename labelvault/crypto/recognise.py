@@ -1,0 +1,110 @@
+"""Telling at once whether guessed 32 bytes are a key of something that was recorded, from public bytes alone.
+
+An attacker who tries every stretch of a memory image can't afford a decryption for each pair of guess and
+ciphertext. Both formats give a cheaper answer: Cobblestone-256 stores a commitment that is derived from the
+key, and an ML-KEM public key carries a seed that is derived from the private one. Neither gives away anything
+secret.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+from labelvault.crypto.aead import PAYLOAD_PREFIX_BYTES
+
+SALT_BYTES: Final = 24
+COMMITMENT_BYTES: Final = 32
+_INFO: Final = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"
+_DERIVED_BEFORE: Final = 32 + 12
+"""AEAD key and nonce come before the commitment in the derived bytes."""
+
+_HASH_BYTES: Final = 64
+_BLOCK_BYTES: Final = 128
+_INNER_PAD: Final = bytes(value ^ 0x36 for value in range(256))
+_OUTER_PAD: Final = bytes(value ^ 0x5C for value in range(256))
+
+_RHO_AT: Final = 1152
+"""An ML-KEM-768 public key is 1152 bytes of coefficients, then 32 of the seed rho (FIPS 203, section 7.1)."""
+_RHO_BYTES: Final = 32
+_MLKEM_768_RANK: Final = b"\x03"
+
+
+def cobblestone_commitment(key: bytes, salt: bytes, context: bytes) -> bytes:
+    """Return the commitment that Cobblestone-256 stores after the salt.
+
+    HKDF-Expand-SHA512 with `key` as pseudorandom key and label ‖ 0 ‖ salt ‖ context as info gives AEAD key
+    (32), nonce (12) and commitment (32) (C2SP chunked-encryption, Key derivation).
+
+    Args:
+        key: 32 bytes.
+        salt: 24 bytes.
+        context: as given to `seal_payload`.
+
+    Returns:
+        32 bytes.
+    """
+    info = _INFO + salt + context
+    first = hmac.digest(key, info + b"\x01", "sha512")
+    second = hmac.digest(key, first + info + b"\x02", "sha512")
+    return (first + second)[_DERIVED_BEFORE : _DERIVED_BEFORE + COMMITMENT_BYTES]
+
+
+class PayloadRecogniser:
+    """Finds the payloads that a guessed key is committed to, at about a microsecond for each pair."""
+
+    __slots__ = ("_expected", "_messages")
+
+    def __init__(self, payloads: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take what the guesses are compared with.
+
+        Args:
+            payloads: (payload or at least its first 56 bytes, context) of each.
+        """
+        first = _HASH_BYTES - _DERIVED_BEFORE
+        self._messages = [_INFO + payload[:SALT_BYTES] + context + b"\x01" for payload, context in payloads]
+        # The first HKDF block holds 20 bytes of the commitment: enough to tell, and half the work.
+        self._expected = [payload[SALT_BYTES:PAYLOAD_PREFIX_BYTES][:first] for payload, _ in payloads]
+
+    def matches(self, key: bytes) -> list[int]:
+        """Return the indexes of the payloads whose stored commitment this key gives.
+
+        Args:
+            key: 32 bytes.
+        """
+        padded = key + bytes(_BLOCK_BYTES - len(key))
+        inner = hashlib.sha512(padded.translate(_INNER_PAD))
+        outer = hashlib.sha512(padded.translate(_OUTER_PAD))
+        found = []
+        for index, (message, expected) in enumerate(zip(self._messages, self._expected, strict=True)):
+            # HMAC (RFC 2104) with the key's two blocks hashed once for all payloads.
+            middle = inner.copy()
+            middle.update(message)
+            last = outer.copy()
+            last.update(middle.digest())
+            if last.digest()[_DERIVED_BEFORE:] == expected:
+                found.append(index)
+        return found
+
+
+def one_time_mark(public_key: bytes) -> bytes:
+    """Return the 32 bytes of a one-time public key by which `seed_mark` recognises its seed.
+
+    Args:
+        public_key: 1216 bytes, as `labelvault.crypto.hpke.OneTimeKey` has it.
+    """
+    return public_key[_RHO_AT : _RHO_AT + _RHO_BYTES]
+
+
+def seed_mark(seed: bytes) -> bytes:
+    """Return what `one_time_mark` gives for the public key of this seed, without computing the key.
+
+    The seed is expanded with SHAKE-256 (draft-connolly-cfrg-xwing-kem, section 5.2), the first 32 bytes of
+    that with SHA3-512 (FIPS 203, algorithm 13); the first 32 bytes of that are rho, which the public key
+    carries.
+
+    Args:
+        seed: 32 bytes.
+    """
+    d = hashlib.shake_256(seed).digest(32)
+    return hashlib.sha3_512(d + _MLKEM_768_RANK).digest()[:_RHO_BYTES]

@@ -1,0 +1,12 @@
+"""The attacker: what can be read with copies of stolen folders and captures of live processes.
+
+Runs as a process of its own (`python -m labelvault.drill`). It has all public code, but none of the client's:
+what it opens, it opens with keys that it found. May import: `labelvault.errors`, `labelvault.crypto`,
+`labelvault.wire`, `labelvault.envelope`, `labelvault.keys`; `drill.thief` alone imports
+`labelvault.contractor`.
+"""
+
+from labelvault.drill.attack import run
+from labelvault.drill.report import Finding, KeyFound, KnownText, Opened, TextHit
+
+__all__ = ["Finding", "KeyFound", "KnownText", "Opened", "TextHit", "run"]

@@ -1,0 +1,172 @@
+"""The attack from end to end: collect, recognise, open, search."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from labelvault.crypto.recognise import PayloadRecogniser
+from labelvault.crypto.secret import SecretBytes
+from labelvault.drill.candidates import Candidate, batches
+from labelvault.drill.entropy import KEY_BYTES
+from labelvault.drill.evidence import Loot, Source, collect
+from labelvault.drill.explained import Explained
+from labelvault.drill.known import Entry, KnownSearch, Run, read_known
+from labelvault.drill.records import Messages, SealedRecord, read_databases
+from labelvault.drill.report import MAX_LISTED, Finding, KeyFound, KnownText, Opened, TextHit
+from labelvault.drill.trial import Match, leased_keys, open_record, recorded, try_keys
+from labelvault.errors import KeystoreError
+from labelvault.keys.keystore import MAGIC as KEYSTORE_MAGIC
+from labelvault.keys.keystore import MAX_FILE_BYTES, KeystoreKind, open_keystore
+
+_KEYSTORE_KINDS: Final[tuple[KeystoreKind, ...]] = ("identity", "root")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was found so far."""
+
+    opened: set[Opened] = field(default_factory=set)
+    keys: list[KeyFound] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    identities: set[str] = field(default_factory=set)
+    candidates: int = 0
+
+
+def run(
+    vault: str | Path,
+    *,
+    contractors: Sequence[Path] = (),
+    desks: Sequence[Path] = (),
+    captures: Sequence[Path] = (),
+    known: Path | None = None,
+    baseline: Sequence[Path] = (),
+    passphrases: Sequence[SecretBytes] = (),
+    surface: str | None = None,
+) -> Finding:
+    """Find out what a thief can read.
+
+    Args:
+        vault: the stolen vault's folder, or the `sqlite:///` address of the database in it: then the files
+            beside it were stolen, and folders were not.
+        contractors: stolen homes of contractors, captures of their processes in `captures/*.mem`.
+        desks: stolen homes of desks, the same.
+        captures: further captures of live processes.
+        known: a folder of plaintext to look for, see `labelvault.drill.known.read_known`.
+        baseline: captures of processes that never saw that plaintext; what stands there too is not counted.
+        passphrases: stolen ones, tried on every key file.
+        surface: what the report calls the theft.
+
+    Raises:
+        DrillError: something that was named is not there, or can't be read.
+    """
+    loot = Loot(vault, contractors, desks, captures)
+    with ExitStack() as stack:
+        sources = collect(loot, stack)
+        entries = [] if known is None else read_known(known)
+        items, rows = read_databases(sources)
+        messages = Messages()
+        for source in [*sources, *rows]:
+            messages.carve(source.data)
+        tally = _Tally()
+        _try_everything([*sources, *rows], items, messages, entries, passphrases, tally)
+        runs = KnownSearch(entries, baseline, stack).search([*sources, *rows]) if entries else []
+        sizes = Counter[str]()
+        for source in sources:
+            sizes[source.kind] += len(source.data)
+    return Finding(
+        surface=surface or _surface(loot),
+        stolen_bytes=sizes["file"],
+        captured_bytes=sizes["capture"],
+        payloads=len(items),
+        messages=len(messages.frames),
+        leases=len(messages.leases),
+        candidates=tally.candidates,
+        opened=tuple(sorted(tally.opened)),
+        keys_found=tuple(tally.keys[:MAX_LISTED]),
+        key_counts=dict(tally.counts),
+        identity_keys=tuple(sorted(tally.identities)),
+        plaintext_hits=len(runs),
+        plaintext=_by_known_file(runs),
+        hits=tuple(TextHit(run.place, run.offset, run.length, run.labels) for run in runs[:MAX_LISTED]),
+    )
+
+
+def _try_everything(
+    sources: Sequence[Source],
+    items: Sequence[SealedRecord],
+    messages: Messages,
+    entries: Sequence[Entry],
+    passphrases: Sequence[SecretBytes],
+    tally: _Tally,
+) -> None:
+    # A key that hides in a known text would be no secret: like payloads, those are not guessed from.
+    explained = Explained([*(item.payload for item in items), *(entry.data for entry in entries)])
+    guesses = chain([_from_keystores(sources, passphrases)], batches(sources, explained))
+    for count, matches in try_keys(guesses, recorded(items, messages)):
+        tally.candidates += count
+        for match in matches:
+            _follow(match, items, messages, tally)
+
+
+def _from_keystores(sources: Sequence[Source], passphrases: Sequence[SecretBytes]) -> list[Candidate]:
+    """Open every key file with every stolen passphrase."""
+    found = []
+    for source in sources:
+        if len(source.data) > MAX_FILE_BYTES or source.data[: len(KEYSTORE_MAGIC)] != KEYSTORE_MAGIC:
+            continue
+        for passphrase in passphrases:
+            for kind in _KEYSTORE_KINDS:
+                try:
+                    secret = open_keystore(kind, source.data[:], passphrase)
+                except KeystoreError:
+                    # Another passphrase's, another kind's, or torn: a thief tries the next.
+                    continue
+                if len(secret) == KEY_BYTES:
+                    found.append(Candidate(secret.reveal(), source.place, 0, "keystore"))
+    return found
+
+
+def _follow(match: Match, items: Sequence[SealedRecord], messages: Messages, tally: _Tally) -> None:
+    """Open whatever a guess that fits leads to."""
+    key = match.candidate.key
+    if match.payloads:
+        opened = {_opened(items[index], key) for index in match.payloads} - {None}
+        _record(tally, "dek", match.candidate, opened)
+    if match.one_time:
+        deks = leased_keys(key, messages)
+        recogniser = PayloadRecogniser(recorded(items, messages).payloads)
+        opened = {_opened(items[index], dek) for dek in deks for index in recogniser.matches(dek)} - {None}
+        _record(tally, "one-time", match.candidate, opened)
+    if match.identity is not None:
+        tally.identities.add(match.identity.hex())
+        _record(tally, "identity", match.candidate, set())
+
+
+def _opened(item: SealedRecord, key: bytes) -> Opened | None:
+    plain = open_record(item, key)
+    if plain is None:
+        return None
+    header = item.header
+    return Opened(plain.metadata.name, plain.metadata.kind, header.item.hex(), header.version, header.client.hex())
+
+
+def _record(tally: _Tally, sort: str, candidate: Candidate, opened: set[Opened | None]) -> None:
+    tally.opened |= {each for each in opened if each is not None}
+    tally.counts[sort] += 1
+    tally.keys.append(KeyFound(sort, candidate.place, candidate.offset, candidate.encoding, len(opened)))
+
+
+def _by_known_file(runs: Sequence[Run]) -> tuple[KnownText, ...]:
+    grouped: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for run in runs:
+        grouped[run.labels].append(run.length)
+    return tuple(KnownText(labels, len(found), max(found)) for labels, found in sorted(grouped.items()))
+
+
+def _surface(loot: Loot) -> str:
+    parts = ["vault", *["contractor"] * len(loot.contractors), *["desk"] * len(loot.desks)]
+    return " + ".join(parts + ["capture"] * len(loot.captures))
