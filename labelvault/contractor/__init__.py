@@ -1,5 +1,15 @@
-"""The contractor's side: join, open, close, submit. Everything that it opens is untrusted.
+"""The contractor: joins with an invite, opens one task at a time, closes it, and says so.
 
-May import: `labelvault.keys`, `labelvault.envelope`, `labelvault.relay`, `labelvault.wire`,
-`labelvault.crypto`, `labelvault.errors`; never the client's or the issuer's rooms.
+Keys that open anything live for one opening, in a child process that exits when it closes. May import: `errors`,
+`crypto`, `wire`, `envelope`, `keys`, `relay`, `database`; never `client`, `issuer` or `ledger`.
 """
+
+from labelvault.contractor.contractor import Contractor
+from labelvault.contractor.membership import Membership
+from labelvault.contractor.opening import Opened, OpenedPart
+from labelvault.contractor.records import OpeningRecord
+from labelvault.contractor.task import Task
+from labelvault.contractor.worker import Opening
+from labelvault.wire.messages import Invite
+
+__all__ = ["Contractor", "Invite", "Membership", "Opened", "OpenedPart", "Opening", "OpeningRecord", "Task"]

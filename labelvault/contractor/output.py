@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from labelvault.errors import OutputError
 from labelvault.keys.files import DIRECTORY_MODE, FILE_MODE, write_all
+from labelvault.wire.codec import MAX_INT
 
 MAX_NAME_BYTES: Final = 120
 """Room for a `-2` within what every common file system takes (143 bytes on eCryptfs, 255 elsewhere)."""
@@ -26,9 +27,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Separators and what Windows forbids; then what looks like them and is left alone by NFKC: division, fraction
 # and set-minus slashes, box and bar look-alikes, the ratio and letter colons, one-dot and other leaders.
-_FORBIDDEN: Final = frozenset('/\\:*?"<>|') | frozenset(
-    "\u2044\u2215\u29f8\u2571\u2216\u29f5\u29f9\u2236\ua789\u05c3"
-)
+_FORBIDDEN: Final = frozenset('/\\:*?"<>|') | frozenset("\u2044\u2215\u29f8\u2571\u2216\u29f5\u29f9\u2236\ua789\u05c3")
 _UNFIT: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _RESERVED: Final = re.compile(
     r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$)\s*(?:\..*)?|desktop\.ini|autorun\.inf",
@@ -96,9 +95,7 @@ class OutputDirectory:
         try:
             parent = os.open(path.parent, _DIRECTORY)
         except OSError as error:
-            raise OutputError(
-                f"{path.parent} is not a directory, or is a symlink: {error.strerror}"
-            ) from error
+            raise OutputError(f"{path.parent} is not a directory, or is a symlink: {error.strerror}") from error
         try:
             return cls(path, parent, _take_directory(path.name, parent))
         except OSError as error:
@@ -107,6 +104,36 @@ class OutputDirectory:
         except OutputError:
             os.close(parent)
             raise
+
+    @classmethod
+    def resume(cls, path: Path, inodes: frozenset[tuple[int, int]]) -> Self:
+        """Take a directory that an earlier process wrote, to erase it.
+
+        Args:
+            path: as given to `create`.
+            inodes: what `inodes` said then: the files are known by them, so that no name has to be remembered.
+
+        Raises:
+            OutputError: no directory is there, or a symlink is in its place.
+        """
+        try:
+            parent = os.open(path.parent, _DIRECTORY)
+            try:
+                descriptor = os.open(path.name, _DIRECTORY, dir_fd=parent)
+            except OSError:
+                os.close(parent)
+                raise
+        except OSError as error:
+            raise OutputError(f"{path} is not there any more, or is a symlink: {error.strerror}") from error
+        directory = cls(path, parent, descriptor)
+        for name in os.listdir(descriptor):
+            if _inode(name, descriptor) in inodes:
+                directory._written.append(name)
+        return directory
+
+    def inodes(self) -> tuple[tuple[int, int], ...]:
+        """Return (device, inode) of each file that was written, by which `resume` finds it again."""
+        return tuple(_inode(name, self._descriptor) for name in self._written)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,9 +189,7 @@ class OutputDirectory:
             if others:
                 raise OutputError(f"{self.path} holds {others} files that were not written here, and stays")
             if not self._is_in_place():
-                raise OutputError(
-                    f"{self.path} was moved or swapped; its files are removed, the directory is not"
-                )
+                raise OutputError(f"{self.path} was moved or swapped; its files are removed, the directory is not")
             os.rmdir(self._name, dir_fd=self._parent)
             os.fsync(self._parent)
         except OSError as error:
@@ -239,6 +264,12 @@ class OutputDirectory:
         except FileNotFoundError:
             return False
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _inode(name: str, directory: int) -> tuple[int, int]:
+    info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    # Kept to 63 bits: what is stored must have a wire form, and some file systems number higher.
+    return info.st_dev & MAX_INT, info.st_ino & MAX_INT
 
 
 def _take_directory(name: str, parent: int) -> int:

@@ -29,6 +29,4 @@ def item_digest(header: bytes, payload_bytes: int, leaves: Sequence[bytes]) -> b
         payload_bytes: size of the payload.
         leaves: `payload_leaves` of it.
     """
-    return tagged_hash(
-        _LABEL, hashlib.sha256(header).digest(), payload_bytes.to_bytes(8, "big"), merkle_root(leaves)
-    )
+    return tagged_hash(_LABEL, hashlib.sha256(header).digest(), payload_bytes.to_bytes(8, "big"), merkle_root(leaves))

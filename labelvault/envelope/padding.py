@@ -1,5 +1,7 @@
-"""Padmé padding (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs",
-PoPETs 2019, section 4): a size leaks O(log log n) bits, for at most 12 % more bytes.
+"""Padmé padding: a size leaks O(log log n) bits, for at most 12 % more bytes.
+
+Source: Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", PoPETs 2019,
+section 4.
 """
 
 from typing import Final

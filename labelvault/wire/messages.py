@@ -18,6 +18,8 @@ MAX_LEASE_ITEMS: Final = 256
 MAX_SCOPE_BATCHES: Final = 256
 MAX_SCOPE_ITEMS: Final = 1000
 VAULT_ADDRESS_BYTES: Final = 1000
+LEASE_INFO_LABEL: Final = b"labelvault/v1/lease\0"
+"""HPKE info of a lease = this ‖ its outer bytes: the sealed part opens beside no other outer part."""
 
 Tier = Annotated[str, OneOf("helper", "desk")]
 Presence = Annotated[str, OneOf("device", "waived", "key")]

@@ -14,11 +14,11 @@ types and anything out of bounds; encoding checks the same, so nothing leaves th
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from labelvault.errors import FormatError
 from labelvault.wire.codec import MAX_BYTES, MAX_INT, Value, decode, encode
@@ -83,7 +83,7 @@ class _Codec:
     from_value: Callable[[Value], Any]
 
 
-def encode_record(record: object) -> bytes:
+def encode_record(record: Any) -> bytes:
     """Encode a record canonically.
 
     Raises:
@@ -106,15 +106,16 @@ def decode_record(record_type: type[R], data: bytes, *, max_bytes: int = MAX_BYT
     return from_value(record_type, decode(data, max_bytes=max_bytes))
 
 
-def to_value(record: object) -> Value:
+def to_value(record: Any) -> Value:
     """Turn a record into the value that is encoded; as `encode_record`."""
-    fields = _fields(type(record))
+    record_type: Any = type(record)
+    fields = _fields(record_type)
     return {name: codec.to_value(getattr(record, name)) for name, codec in fields.items()}
 
 
 def from_value(record_type: type[R], value: Value) -> R:
     """Turn a decoded value into a record; as `decode_record`."""
-    fields = _fields(record_type)
+    fields = _fields(cast(Hashable, record_type))
     if not isinstance(value, dict):
         raise FormatError(f"{record_type.__name__}: not a map")
     if value.keys() != fields.keys():
@@ -156,18 +157,14 @@ def _ruled(base: Any, rule: Any) -> _Codec:
         case Fixed(size):
             return _checked(lambda v: isinstance(v, bytes) and len(v) == size, f"not {size} bytes")
         case Between(least, most):
-            return _checked(
-                lambda v: isinstance(v, bytes) and least <= len(v) <= most, f"not {least} to {most} bytes"
-            )
+            return _checked(lambda v: isinstance(v, bytes) and least <= len(v) <= most, f"not {least} to {most} bytes")
         case Text():
             return _checked(
                 lambda v: isinstance(v, str) and rule.least <= _utf8_size(v) <= rule.most,
                 f"not a text of {rule.least} to {rule.most} bytes",
             )
         case OneOf():
-            return _checked(
-                lambda v: isinstance(v, str) and v in rule.options, f"not one of {sorted(rule.options)}"
-            )
+            return _checked(lambda v: isinstance(v, str) and v in rule.options, f"not one of {sorted(rule.options)}")
         case UInt(least, most):
             return _checked(
                 lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most,

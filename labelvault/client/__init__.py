@@ -1,0 +1,41 @@
+"""The client (the AI lab): seals projects, enrols contractors, grants, invites, revokes, and runs the issuer.
+
+May import: everything but `vendor`, `contractor`, `drill`, `story` and `cli`.
+"""
+
+from labelvault.client.client import Client
+from labelvault.client.grants import Limits, Scope
+from labelvault.client.project import Project
+from labelvault.client.records import (
+    ContractorRecord,
+    GrantRecord,
+    ItemRecord,
+    LedgerSummary,
+    OpeningSummary,
+    SealReport,
+    StatedItem,
+)
+from labelvault.issuer.service import AnswerReport, Issuer
+from labelvault.keys.root import PassphraseRoot, RootKey, RootKeyProvider
+from labelvault.wire.messages import Card, Grant
+
+__all__ = [
+    "AnswerReport",
+    "Card",
+    "Client",
+    "ContractorRecord",
+    "Grant",
+    "GrantRecord",
+    "Issuer",
+    "ItemRecord",
+    "LedgerSummary",
+    "Limits",
+    "OpeningSummary",
+    "PassphraseRoot",
+    "Project",
+    "RootKey",
+    "RootKeyProvider",
+    "Scope",
+    "SealReport",
+    "StatedItem",
+]

@@ -1,0 +1,466 @@
+"""The client's facade: a home with its keys and `client.db`, and everything that a lab does with them.
+
+A home holds `root.keystore` (or whatever the root provider keeps), `identity.key` and `issuer.key` wrapped by the root,
+`keks/` with one wrapped KEK a file, `client.db`, and `config.json` with the vault's address.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from labelvault.client import queries
+from labelvault.client.project import Project
+from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
+from labelvault.crypto.hpke import OneTimeKey
+from labelvault.crypto.random import random_bytes
+from labelvault.crypto.sign import SigningKey
+from labelvault.database import Database
+from labelvault.envelope.padding import DEFAULT_FLOOR_BYTES
+from labelvault.errors import EnrolmentError, GrantError, KeystoreError, ProjectError, StoreError
+from labelvault.issuer.log import Log
+from labelvault.issuer.release import IssuerIdentity
+from labelvault.issuer.schema import CLIENT_SCHEMA
+from labelvault.issuer.service import Issuer
+from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_card
+from labelvault.keys.files import make_private_dir, read_private, write_private
+from labelvault.keys.fingerprint import check_fingerprint
+from labelvault.keys.identity import load_signing_key, store_signing_key
+from labelvault.keys.kek import KekFiles
+from labelvault.keys.root import RootKey, RootKeyProvider
+from labelvault.ledger.checkpoint import issuer_key_name
+from labelvault.ledger.entries import Certified, Enrolled, Entry, Frozen, Revoked
+from labelvault.relay import Relay, open_relay
+from labelvault.relay.local import utc_now
+from labelvault.wire.frame import Signed, open_frame, sign_message
+from labelvault.wire.ids import ID_BYTES, ClientId, ProjectId, client_id
+from labelvault.wire.messages import VAULT_ADDRESS_BYTES, Invite, IssuerCertificate
+from labelvault.wire.times import to_ms, truncate
+
+CERTIFICATE_LIFETIME: Final = timedelta(days=365)
+_SUBMISSION_LABEL: Final = b"labelvault/v1/submission-key\0"
+_MAX_CONFIG_BYTES: Final = 8192
+_MAX_NAME_BYTES: Final = 200
+
+
+class Client:
+    """A lab's home, opened.
+
+    Attributes:
+        client_id: 32 bytes, the hash of the identity key.
+        vault: the vault's address.
+        certificate: the issuer's, signed by the identity key.
+        database: `client.db`; for this package's own modules.
+        keks: wrapped KEKs; for this package's own modules.
+    """
+
+    def __init__(self, home: Path, root: RootKey, clock: Callable[[], datetime]) -> None:
+        """Open a home; use `create` or `open`."""
+        self._home = home
+        self._root = root
+        self._clock = clock
+        self._relay: Relay | None = None
+        self.database = Database(home / "client.db", CLIENT_SCHEMA)
+        identity_key = self.database.meta("identity_key")
+        if identity_key is None:
+            raise StoreError("client.db is unfinished: `client init` was interrupted; remove the home and run it again")
+        self.identity_key: bytes = identity_key
+        self.client_id: ClientId = client_id(identity_key)
+        self.vault = str(_read_config(home)["vault"])
+        self.certificate = self._newest_certificate()
+        self.keks = KekFiles(home / "keks", root, self.client_id)
+        issuer_key = load_signing_key(home / "issuer.key", root, "issuer", self.client_id)
+        if issuer_key.public_key != self.certificate.message.issuer:
+            raise KeystoreError("issuer.key is not the key that the newest certificate names")
+        name = issuer_key_name(self.client_id)
+        self._issuer_identity = IssuerIdentity(self.certificate, issuer_key, name)
+        self._log = Log(self.database, self.client_id, self.certificate.message.epoch)
+
+    @classmethod
+    def create(
+        cls, home: Path, root: RootKeyProvider, vault: str, *, clock: Callable[[], datetime] = utc_now
+    ) -> "Client":
+        """Make a home: root key, identity, issuer and its certificate, empty catalog and ledger.
+
+        Args:
+            home: a directory that is made, with mode 0700; it must not hold a client yet.
+            root: keeps the root wrapping key.
+            vault: the vault's address, which goes into invites.
+            clock: says the time, aware UTC.
+
+        Raises:
+            KeystoreError: there is a client in this home already; nothing was changed. Or the file system refused.
+            StoreError: `client.db` can't be made.
+        """
+        home = Path(home)
+        if len(vault.encode()) > VAULT_ADDRESS_BYTES or not vault:
+            raise EnrolmentError(f"a vault's address has 1 to {VAULT_ADDRESS_BYTES} bytes")
+        if (home / "client.db").exists():
+            raise KeystoreError(f"{home} holds a client already; nothing was changed")
+        make_private_dir(home)
+        root_key = root.create(home)
+        identity, issuer = SigningKey.generate(), SigningKey.generate()
+        name = client_id(identity.public_key)
+        store_signing_key(home / "identity.key", identity, root_key, "client-identity", name)
+        store_signing_key(home / "issuer.key", issuer, root_key, "issuer", name)
+        write_private(home / "config.json", json.dumps({"vault": vault}).encode(), replace=False)
+        now = truncate(clock())
+        certificate = sign_message(
+            IssuerCertificate(
+                client=name,
+                issuer=issuer.public_key,
+                serial=1,
+                epoch=random_bytes(ID_BYTES),
+                not_before=now,
+                expires_at=now + CERTIFICATE_LIFETIME,
+                at=now,
+            ),
+            identity,
+        )
+        _create_database(home / "client.db", identity, issuer, certificate)
+        return cls(home, root_key, clock)
+
+    @classmethod
+    def open(cls, home: Path, root: RootKeyProvider, *, clock: Callable[[], datetime] = utc_now) -> "Client":
+        """Open a home.
+
+        Raises:
+            KeystoreError: or one of its kinds: no client there, wrong passphrase, damaged or foreign files.
+            StoreError: `client.db` can't be used.
+        """
+        home = Path(home)
+        if not (home / "client.db").is_file():
+            raise KeystoreError(f"{home} holds no client; `labelvault client init` makes one")
+        return cls(home, root.open(home), clock)
+
+    def close(self) -> None:
+        """Close database and relay."""
+        self.database.close()
+        if self._relay is not None:
+            self._relay.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint that contractors compare aloud before they join."""
+        return client_fingerprint(self.identity_key)
+
+    def now(self) -> datetime:
+        """Return the time, in whole milliseconds."""
+        return truncate(self._clock())
+
+    def relay(self) -> Relay:
+        """Return the way to the vault.
+
+        Raises:
+            RelayError: it can't be reached.
+        """
+        if self._relay is None:
+            self._relay = open_relay(self.vault)
+        return self._relay
+
+    def identity(self) -> SigningKey:
+        """Unwrap the identity key; it is kept no longer than its one use, and the issuer never needs it.
+
+        Raises:
+            KeystoreError: `identity.key` is missing (kept offline, perhaps) or not this client's.
+        """
+        key = load_signing_key(self._home / "identity.key", self._root, "client-identity", self.client_id)
+        if key.public_key != self.identity_key:
+            raise KeystoreError("identity.key is not this client's")
+        return key
+
+    def record(self, entries: Sequence[Entry]) -> None:
+        """Append ledger entries and sign a checkpoint, inside an open transaction."""
+        for entry in entries:
+            self._log.append(entry)
+        self._log.sign(self._issuer_identity.name, self._issuer_identity.signer)
+
+    def _newest_certificate(self) -> Signed[IssuerCertificate]:
+        frame = self.database.scalar("SELECT frame FROM certificates ORDER BY serial DESC LIMIT 1")
+        return open_frame(bytes(frame), IssuerCertificate, self.identity_key)
+
+    # Projects
+
+    def create_project(self, name: str, *, floor_bytes: int = DEFAULT_FLOOR_BYTES) -> Project:
+        """Make a project with a KEK of its own.
+
+        Args:
+            name: the client's name for it; never leaves the client.
+            floor_bytes: nothing is padded to less; 256 to 1,048,576.
+
+        Raises:
+            ProjectError: the name is taken, empty or too long, or the floor is out of its bounds.
+            KeystoreError: the KEK can't be stored.
+        """
+        if not name.strip() or len(name.encode()) > _MAX_NAME_BYTES:
+            raise ProjectError(f"a project's name has 1 to {_MAX_NAME_BYTES} bytes")
+        if not 256 <= floor_bytes <= 1024 * 1024:
+            raise ProjectError("the padding floor lies outside 256 to 1,048,576 bytes")
+        if self.database.row("SELECT 1 FROM projects WHERE name = ?", name):
+            raise ProjectError(f"there is a project named {name!r} already")
+        project = ProjectId(random_bytes(ID_BYTES))
+        kek = self.keks.create(project)
+        submission = OneTimeKey.generate()
+        wrapped = self._root.wrap(submission.seed(), _SUBMISSION_LABEL + self.client_id + project)
+        with self.database.transaction():
+            self.database.execute(
+                "INSERT INTO projects VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?)",
+                project,
+                name,
+                floor_bytes,
+                kek.kek_id,
+                kek.generation,
+                submission.public_key,
+                wrapped,
+                to_ms(self.now()),
+            )
+        return Project(self, project, name)
+
+    def project(self, name: str) -> Project:
+        """Return a project by its name.
+
+        Raises:
+            ProjectError: there is none of that name.
+        """
+        row = self.database.row("SELECT project FROM projects WHERE name = ?", name)
+        if row is None:
+            raise ProjectError(f"there is no project named {name!r}; `labelvault client project create` makes one")
+        return Project(self, ProjectId(bytes(row[0])), name)
+
+    def projects(self) -> list[Project]:
+        """List projects by name."""
+        rows = self.database.rows("SELECT project, name FROM projects ORDER BY name")
+        return [Project(self, ProjectId(bytes(project)), str(name)) for project, name in rows]
+
+    # Contractors
+
+    def enroll(self, card: bytes, *, fingerprint: str, name: str) -> ContractorRecord:
+        """Enrol a contractor whose card and spoken fingerprint belong together.
+
+        Args:
+            card: the card's bytes, however they came.
+            fingerprint: what the contractor read aloud, out of band.
+            name: what the client calls it.
+
+        Raises:
+            EnrolmentError: the fingerprint is another card's, or name or key are taken.
+            SignatureError: the card is not signed by its own keys, or a key is no valid one.
+            FormatError: these bytes are no card.
+        """
+        check_fingerprint(fingerprint, card_fingerprint(card))
+        signed = read_card(card)
+        key = signed.frame.signer
+        if not name.strip() or len(name.encode()) > _MAX_NAME_BYTES:
+            raise EnrolmentError(f"a contractor's name has 1 to {_MAX_NAME_BYTES} bytes")
+        with self.database.transaction():
+            if self.database.row("SELECT 1 FROM contractors WHERE name = ? OR key = ?", name, key):
+                raise EnrolmentError(f"{name!r}, or this key, is enrolled already")
+            self.database.execute("INSERT INTO contractors VALUES (?, ?, ?, NULL)", key, name, card)
+            self.record(
+                [
+                    Enrolled(
+                        at=self.now(),
+                        contractor=key,
+                        tier=signed.message.tier,
+                        presence_key=signed.message.presence_key is not None,
+                    )
+                ]
+            )
+        return self.contractor(name)
+
+    def contractors(self) -> list[ContractorRecord]:
+        """List enrolled contractors by name."""
+        return queries.contractors(self.database)
+
+    def contractor(self, name: str) -> ContractorRecord:
+        """Return a contractor by its name.
+
+        Raises:
+            EnrolmentError: none of that name is enrolled.
+        """
+        for record in self.contractors():
+            if record.name == name:
+                return record
+        raise EnrolmentError(f"no contractor named {name!r} is enrolled; `labelvault client enroll` does it")
+
+    # Grants
+
+    def grants(self, project: str | None = None) -> list[GrantRecord]:
+        """List grants, newest last, of one project or of all."""
+        return queries.grants(self.database, self.identity_key, project, self.now())
+
+    def invite(self, grant_id: bytes) -> bytes:
+        """Make the one file with which a contractor joins.
+
+        Args:
+            grant_id: 16 bytes.
+
+        Raises:
+            GrantError: no such grant.
+            KeystoreError: the identity key can't be used.
+        """
+        row = self.database.row("SELECT frame, project FROM grants WHERE grant_id = ?", grant_id)
+        if row is None:
+            raise GrantError("there is no grant of this id")
+        invite = Invite(
+            client=self.client_id,
+            project=bytes(row[1]),
+            certificate=self.certificate.data,
+            grant=bytes(row[0]),
+            vault=self.vault,
+            at=self.now(),
+        )
+        return sign_message(invite, self.identity()).data
+
+    def revoke_grant(self, grant_id: bytes) -> None:
+        """Refuse everything that stands on a grant, at once and for good. What was opened stays seen.
+
+        Raises:
+            GrantError: no such grant.
+        """
+        self._revoke("grants", "grant_id", "grant", grant_id)
+
+    def revoke_contractor(self, name: str) -> None:
+        """Refuse everything that a contractor's key asks for, at once and for good. What was opened stays seen.
+
+        Raises:
+            EnrolmentError: no such contractor.
+        """
+        self._revoke("contractors", "key", "contractor", self.contractor(name).key)
+
+    def _revoke(self, table: str, column: str, kind: str, name: bytes) -> None:
+        # `table` and `column` are this class's own words, never input.
+        with self.database.transaction():
+            now = self.now()
+            changed = self.database.execute(
+                f"UPDATE {table} SET revoked_ms = coalesce(revoked_ms, ?) WHERE {column} = ?",  # noqa: S608
+                to_ms(now),
+                name,
+            )
+            if not changed:
+                raise GrantError(f"there is no {kind} of this id")
+            self.record([Revoked(at=now, kind=kind, id=name)])
+
+    def freeze(self, project: str) -> None:
+        """Stop all releases of a project, until `unfreeze`.
+
+        Raises:
+            ProjectError: no such project.
+        """
+        self._set_frozen(project, frozen=True)
+
+    def unfreeze(self, project: str) -> None:
+        """Allow releases of a project again.
+
+        Raises:
+            ProjectError: no such project.
+        """
+        self._set_frozen(project, frozen=False)
+
+    def _set_frozen(self, name: str, *, frozen: bool) -> None:
+        project = self.project(name).project_id
+        with self.database.transaction():
+            self.database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(frozen), project)
+            self.record([Frozen(at=self.now(), project=project, frozen=frozen)])
+
+    # Issuer and ledger
+
+    def issuer(self) -> Issuer:
+        """Return an issuer with connections of its own; it may run in another thread.
+
+        Raises:
+            RelayError: the vault can't be reached.
+        """
+        return Issuer(
+            Database(self._home / "client.db", CLIENT_SCHEMA),
+            self.identity_key,
+            self.client_id,
+            self._issuer_identity,
+            self.keks,
+            open_relay(self.vault),
+            self._clock,
+        )
+
+    def verify_ledger(self, older: str | None = None) -> LedgerSummary:
+        """Recompute the whole ledger against its newest checkpoint.
+
+        Args:
+            older: a signed note that someone kept; the ledger must extend it.
+
+        Raises:
+            LedgerError: an entry was altered, dropped, added or reordered, or the ledger forked from `older`.
+        """
+        return queries.verify_ledger(self._log, self._issuer_identity, older)
+
+    def export_ledger(self) -> bytes:
+        """Return the ledger as one file that verifies offline with public keys only.
+
+        Raises:
+            LedgerError: the ledger does not hold together.
+        """
+        return queries.ledger_export(self._log, self._issuer_identity)
+
+    def ledger_entries(self) -> list[Entry]:
+        """Return all entries in order."""
+        return self._log.entries()
+
+    def stated(self, contractors: Sequence[str] | None, start: datetime, end: datetime) -> list[StatedItem]:
+        """Say what the ledger states as open at a surface in a window.
+
+        Args:
+            contractors: names whose keys lay on the surface; None for the vendor's host alone.
+            start: aware UTC.
+            end: aware UTC.
+
+        Returns:
+            One row for each item version and release.
+        """
+        names = {record.key: record.name for record in self.contractors()}
+        keys = None
+        if contractors is not None:
+            keys = frozenset(self.contractor(name).key for name in contractors)
+        return queries.stated(self.database, self.ledger_entries(), keys, names, start, end)
+
+
+def _read_config(home: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(read_private(home / "config.json", _MAX_CONFIG_BYTES))
+    except ValueError as error:
+        raise KeystoreError("config.json is not valid JSON") from error
+    if not isinstance(config, dict) or set(config) != {"vault"} or not isinstance(config["vault"], str):
+        raise KeystoreError("config.json holds exactly the vault's address")
+    return config
+
+
+def _create_database(
+    path: Path, identity: SigningKey, issuer: SigningKey, certificate: Signed[IssuerCertificate]
+) -> None:
+    database = Database(path, CLIENT_SCHEMA, create=True)
+    try:
+        message = certificate.message
+        log = Log(database, message.client, message.epoch)
+        with database.transaction():
+            database.set_meta("identity_key", identity.public_key)
+            database.execute("INSERT INTO certificates VALUES (?, ?)", message.serial, certificate.data)
+            log.append(
+                Certified(
+                    at=message.at,
+                    issuer=issuer.public_key,
+                    serial=message.serial,
+                    certificate=certificate.hash,
+                    epoch=message.epoch,
+                )
+            )
+            log.sign(issuer_key_name(message.client), issuer)
+    finally:
+        database.close()

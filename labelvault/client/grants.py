@@ -1,0 +1,144 @@
+"""Granting: from names that the client uses to a signed `Grant` of opaque ids."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from labelvault.client.records import ContractorRecord
+from labelvault.crypto.random import random_bytes
+from labelvault.database import Database
+from labelvault.errors import FormatError, GrantError, GrantRevokedError, GrantScopeError
+from labelvault.issuer.catalog import task_facts
+from labelvault.wire import messages
+from labelvault.wire.frame import Signed, Signer, sign_message
+from labelvault.wire.ids import ID_BYTES, ProjectId
+from labelvault.wire.messages import Limits
+
+__all__ = ["GrantTerms", "Limits", "Scope", "make_grant", "resolve_scope"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a grant covers, by the client's own names. Matched exactly; nothing named is nothing allowed.
+
+    Attributes:
+        batches: names of batches of tasks; tasks that are sealed into them later are covered too.
+        items: names or ids (32 hex digits) of single tasks.
+    """
+
+    batches: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+    def __init__(self, batches: list[str] | tuple[str, ...] = (), items: list[str] | tuple[str, ...] = ()) -> None:
+        object.__setattr__(self, "batches", tuple(batches))
+        object.__setattr__(self, "items", tuple(items))
+
+
+@dataclass(frozen=True, slots=True)
+class GrantTerms:
+    """What a grant says besides whom and what.
+
+    Attributes:
+        waive_presence: at a desk, accept requests without a co-signature of the contractor's own device.
+    """
+
+    scope: Scope
+    limits: Limits
+    not_before: datetime
+    expires_at: datetime
+    waive_presence: bool
+
+
+def resolve_scope(database: Database, project: ProjectId, scope: Scope) -> messages.Scope:
+    """Turn names into ids.
+
+    Raises:
+        GrantScopeError: a name that is none of a batch of tasks or of a task here. Gold can't be granted.
+    """
+    batches = [_batch_id(database, project, name) for name in scope.batches]
+    items = [_task_id(database, project, name) for name in scope.items]
+    try:
+        return messages.Scope(tuple(sorted(set(batches))), tuple(sorted(set(items))))
+    except FormatError as error:
+        raise GrantScopeError(str(error)) from error
+
+
+def _batch_id(database: Database, project: ProjectId, name: str) -> bytes:
+    row = database.row("SELECT batch FROM batches WHERE project = ? AND name = ? AND gold = 0", project, name)
+    if row is None:
+        raise GrantScopeError(f"there is no batch of tasks named {name!r}")
+    return bytes(row[0])
+
+
+def _task_id(database: Database, project: ProjectId, name: str) -> bytes:
+    rows = database.rows(
+        "SELECT item FROM items WHERE project = ? AND kind = 'task' AND version IS NOT NULL AND name = ?",
+        project,
+        name,
+    )
+    if len(rows) > 1:
+        raise GrantScopeError(f"{len(rows)} tasks are named {name!r}; name the one by its id")
+    if rows:
+        return bytes(rows[0][0])
+    try:
+        facts = task_facts(database, bytes.fromhex(name))
+    except ValueError:
+        facts = None
+    if facts is None or facts.project != project:
+        raise GrantScopeError(f"there is no task {name!r}")
+    return facts.item
+
+
+def make_grant(
+    terms: GrantTerms,
+    contractor: ContractorRecord,
+    scope: messages.Scope,
+    *,
+    client: bytes,
+    project: bytes,
+    issuer: bytes,
+    submission_key: bytes,
+    identity: Signer,
+    now: datetime,
+) -> Signed[messages.Grant]:
+    """Sign a grant.
+
+    Raises:
+        GrantRevokedError: the contractor was revoked.
+        GrantError: a desk without a presence device, and presence is not waived; or waived for a helper.
+        FormatError: a limit, or a time, is out of its bounds.
+    """
+    if contractor.revoked:
+        raise GrantRevokedError(f"{contractor.name} was revoked; enrol a new key instead")
+    if terms.expires_at <= now:
+        raise GrantError("the grant would have expired already")
+    presence_key = None
+    if contractor.tier == "helper":
+        if terms.waive_presence:
+            raise GrantError("a helper is the contractor's own device: there is no presence to waive")
+        presence = "device"
+    elif terms.waive_presence:
+        presence = "waived"
+    elif contractor.presence_key is not None:
+        presence, presence_key = "key", contractor.presence_key
+    else:
+        raise GrantError(
+            f"the desk {contractor.name} has no presence device; enrol one, or waive presence and accept the weaker"
+            " statement"
+        )
+    grant = messages.Grant(
+        client=client,
+        project=project,
+        grant_id=random_bytes(ID_BYTES),
+        issuer=issuer,
+        contractor=contractor.key,
+        scope=scope,
+        limits=terms.limits,
+        not_before=terms.not_before,
+        expires_at=terms.expires_at,
+        tier=contractor.tier,
+        presence=presence,
+        presence_key=presence_key,
+        submission_key=submission_key,
+        at=now,
+    )
+    return sign_message(grant, identity)

@@ -1,0 +1,331 @@
+"""Reading a project folder: files as they are, tasks one a row; every fault with its file and line.
+
+Nothing outside the folder is read: no symlink is followed, and paths in rows must name a file that the folder has.
+"""
+
+import hashlib
+import json
+import mimetypes
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from labelvault.client.projectfile import FILE_NAME, ProjectFile, TaskColumns, parse_project_file
+from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, Label
+from labelvault.errors import ProjectError
+
+FOLDERS: Final = {
+    "attachments": "attachment",
+    "guidelines": "guideline",
+    "rubrics": "rubric",
+    "gold": "gold",
+}
+MAX_FILE_DEPTH: Final = 3
+"""Levels that files may require below a task; with the task's own, four (`issuer.catalog.MAX_REQUIRES_DEPTH`)."""
+_ID_COLUMNS: Final = ("id", "task_id", "question_id", "uid")
+_MEDIA_TYPES: Final = {".md": "text/markdown", ".jsonl": "application/jsonl", ".toml": "application/toml"}
+_MAX_NAME_BYTES: Final = 1000
+_MAX_PATH_LIST: Final = MAX_REQUIRES
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """One item as the folder has it.
+
+    Attributes:
+        source: names it within the project: a path, or a path, `#` and a row's id.
+        requires: paths of what opens with it.
+        place: where it stands, for messages: file, and line if it is a row.
+    """
+
+    source: str
+    kind: str
+    name: str
+    media_type: str
+    batch: str | None
+    labels: tuple[Label, ...]
+    requires: tuple[str, ...]
+    content: bytes = field(repr=False)
+    place: tuple[str, int | None]
+
+
+class ProjectFolder:
+    """A folder with `guidelines/ rubrics/ gold/ tasks/ attachments/`, all optional, and perhaps a `labelvault.toml`.
+
+    Attributes:
+        settings: of the `labelvault.toml`, or the defaults.
+        errors: what could not be read so far; filled as items are read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """List the folder.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            ProjectError: it is no folder, holds nothing to seal, or its `labelvault.toml` is wrong.
+        """
+        if not path.is_dir():
+            raise ProjectError(f"{path} is not a folder")
+        self._path = path
+        self.errors: list[ProjectError] = []
+        self.settings = self._read_settings()
+        self._files = {folder: self._list(folder) for folder in (*FOLDERS, "tasks")}
+        self._known = {name for folder in FOLDERS for name in self._files[folder]}
+        if not any(self._files.values()) and not self.errors:
+            raise ProjectError(f"{path} has no files under guidelines, rubrics, gold, tasks or attachments")
+        for name in self.settings.requires:
+            if name not in self._known:
+                self.errors.append(ProjectError(f"[requires] names {name!r}, which is not there", FILE_NAME))
+
+    def _read_settings(self) -> ProjectFile:
+        file = self._path / FILE_NAME
+        if not file.exists():
+            return ProjectFile()
+        try:
+            return parse_project_file(self._read(FILE_NAME).decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ProjectError("not UTF-8", FILE_NAME) from error
+
+    def _list(self, folder: str) -> list[str]:
+        """Return relative paths of regular files, sorted; report what is neither file nor directory."""
+        found = []
+        top = self._path / folder
+        if top.is_symlink():
+            self.errors.append(ProjectError("a symlink is not followed", folder))
+            return []
+        for directory, names, files in os.walk(top, onerror=self._walk_error):
+            for name in sorted(names):
+                if (Path(directory) / name).is_symlink():
+                    self.errors.append(
+                        ProjectError("a symlink is not followed", self._relative(Path(directory) / name))
+                    )
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            for name in sorted(files):
+                path = Path(directory) / name
+                if name.startswith("."):
+                    continue
+                if not stat.S_ISREG(path.lstat().st_mode):
+                    self.errors.append(ProjectError("neither a file nor a folder; not followed", self._relative(path)))
+                    continue
+                found.append(self._relative(path))
+        return sorted(found)
+
+    def _walk_error(self, error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            self.errors.append(ProjectError(f"can't be read: {error.strerror}", self._relative(Path(error.filename))))
+
+    def _relative(self, path: Path) -> str:
+        # Names that are not UTF-8 become visible escapes; the file is then reported when it is read.
+        return os.fsencode(path.relative_to(self._path)).decode("utf-8", "backslashreplace")
+
+    def _read(self, name: str) -> bytes:
+        """Read a regular file of the folder, at most one item's size; refuse one that changes meanwhile."""
+        try:
+            with open(self._path / name, "rb", opener=_open_regular) as stream:
+                before = os.fstat(stream.fileno())
+                if before.st_size > MAX_CONTENT_BYTES:
+                    raise ProjectError(
+                        f"{before.st_size} bytes; an item holds at most {MAX_CONTENT_BYTES} (64 MiB)", name
+                    )
+                data = stream.read(MAX_CONTENT_BYTES + 1)
+                after = os.fstat(stream.fileno())
+        except OSError as error:
+            raise ProjectError(f"can't be read: {error.strerror or error}", name) from error
+        if len(data) != before.st_size or (before.st_size, before.st_mtime_ns) != (
+            after.st_size,
+            after.st_mtime_ns,
+        ):
+            raise ProjectError("changed while it was read; seal again when it is at rest", name)
+        return data
+
+    def count(self) -> int:
+        """Return about how many items there are, for a progress bar: files, and lines of task files."""
+        total = sum(len(self._files[folder]) for folder in FOLDERS)
+        for name in self._files["tasks"]:
+            try:
+                total += sum(1 for line in self._read(name).split(b"\n") if line.strip())
+            except ProjectError:
+                total += 1  # reported when its rows are read
+        return total
+
+    def _required_first(self) -> Iterator[tuple[str, str]]:
+        """Yield (path, folder) of all files but tasks, what others require before them.
+
+        A file that requires itself, or nests too deep, goes to `errors` and is left out.
+        """
+        folder_of = {name: folder for folder in FOLDERS for name in self._files[folder]}
+        depth: dict[str, int] = {}
+
+        def visit(name: str, above: tuple[str, ...]) -> Iterator[str]:
+            if name in depth or name not in folder_of:
+                return
+            if name in above:
+                raise ProjectError(f"[requires] of {name!r} leads back to itself", FILE_NAME)
+            if len(above) > MAX_FILE_DEPTH:
+                raise ProjectError(f"[requires] nests deeper than {MAX_FILE_DEPTH} below {above[0]!r}", FILE_NAME)
+            below = self.settings.requires.get(name, [])
+            for part in below:
+                yield from visit(part, (*above, name))
+            depth[name] = 1 + max((depth.get(part, 0) for part in below), default=0)
+            if depth[name] > MAX_FILE_DEPTH:
+                raise ProjectError(f"[requires] nests deeper than {MAX_FILE_DEPTH} below {name!r}", FILE_NAME)
+            yield name
+
+        for start in folder_of:
+            try:
+                for name in visit(start, ()):
+                    yield name, folder_of[name]
+            except ProjectError as error:
+                depth[start] = MAX_FILE_DEPTH
+                self.errors.append(error)
+
+    def items(self) -> Iterator[SourceItem]:
+        """Yield every item that can be read, what others require first; faults go to `errors`."""
+        for name, folder in self._required_first():
+            try:
+                item = self._file_item(name, FOLDERS[folder], folder)
+            except ProjectError as error:
+                self.errors.append(error)
+                continue
+            yield item
+        for name in self._files["tasks"]:
+            yield from self._task_items(name)
+
+    def _file_item(self, path: str, kind: str, folder: str) -> SourceItem:
+        name = path.removeprefix(folder + "/")
+        if len(path.encode()) > _MAX_NAME_BYTES:
+            raise ProjectError(f"a path of more than {_MAX_NAME_BYTES} bytes", path)
+        requires = self._known_paths(self.settings.requires.get(path, []), FILE_NAME, None)
+        batch = "gold" if kind == "gold" else None
+        return SourceItem(path, kind, name, _media_type(path), batch, (), requires, self._read(path), (path, None))
+
+    def _task_items(self, path: str) -> Iterator[SourceItem]:
+        columns = self.settings.tasks
+        if not path.endswith(".jsonl"):
+            self.errors.append(ProjectError("tasks are read from .jsonl files, one row a task", path))
+            return
+        try:
+            lines = self._read(path).split(b"\n")
+        except ProjectError as error:
+            self.errors.append(error)
+            return
+        seen: dict[str, int] = {}
+        for number, line in enumerate(lines, 1):
+            content = line.strip()
+            if not content:
+                continue
+            try:
+                item = self._row_item(path, number, content, columns)
+                if item.source in seen:
+                    raise ProjectError(f"the id of line {seen[item.source]} again", path, number)
+                seen[item.source] = number
+            except ProjectError as error:
+                self.errors.append(error)
+                continue
+            yield item
+
+    def _row_item(self, path: str, line: int, content: bytes, columns: TaskColumns) -> SourceItem:
+        row = _parse_row(path, line, content)
+        name = _row_id(path, line, row, content, columns)
+        batch = Path(path).stem if columns.batch is None else _scalar(path, line, row, columns.batch)
+        labels = tuple(
+            Label(column, _scalar(path, line, row, column)) for column in columns.labels if row.get(column) is not None
+        )
+        for label in labels:
+            if len(label.value.encode()) > 1000:
+                raise ProjectError(f"label column {label.name!r} holds more than 1,000 bytes", path, line)
+        wanted = list(columns.requires) if columns.requires is not None else list(self._files["guidelines"])
+        if columns.requires_column is not None:
+            wanted += _paths(path, line, row, columns.requires_column)
+        for column in columns.attachments:
+            wanted += [_under_attachments(name) for name in _paths(path, line, row, column)]
+        requires = self._known_paths(wanted, path, line)
+        return SourceItem(
+            f"{path}#{name}", "task", name, "application/json", batch, labels, requires, content, (path, line)
+        )
+
+    def _known_paths(self, paths: list[str], file: str, line: int | None) -> tuple[str, ...]:
+        unique = tuple(dict.fromkeys(paths))
+        for name in unique:
+            # A path counts only if the folder's own listing has it: no traversal, no absolute path can be meant.
+            if name not in self._known or name in self._files["gold"]:
+                raise ProjectError(f"requires {name!r}, which is no guideline, rubric or attachment here", file, line)
+        if len(unique) > MAX_REQUIRES:
+            raise ProjectError(f"requires {len(unique)} files; at most {MAX_REQUIRES}", file, line)
+        return unique
+
+
+def _open_regular(path: str, flags: int) -> int:
+    # Non-blocking, so that a FIFO put there since the listing can't hang the run; then only regular files are read.
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return descriptor
+
+
+def _media_type(path: str) -> str:
+    suffix = Path(path).suffix.lower()
+    return _MEDIA_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+
+
+def _parse_row(path: str, line: int, content: bytes) -> dict[str, Any]:
+    if len(content) > MAX_CONTENT_BYTES:
+        raise ProjectError(f"{len(content)} bytes; an item holds at most {MAX_CONTENT_BYTES} (64 MiB)", path, line)
+    try:
+        row = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"not UTF-8 at byte {error.start} of the row", path, line) from error
+    except (ValueError, RecursionError) as error:
+        # The parser's own message may quote the row; only its position is passed on.
+        place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ProjectError(f"not valid JSON{place}", path, line) from None
+    if not isinstance(row, dict):
+        raise ProjectError("a row is a JSON object", path, line)
+    return row
+
+
+def _row_id(path: str, line: int, row: dict[str, Any], content: bytes, columns: TaskColumns) -> str:
+    column = columns.id or next((name for name in _ID_COLUMNS if row.get(name) is not None), None)
+    if column is None:
+        return hashlib.sha256(content).hexdigest()[:16]
+    name = _scalar(path, line, row, column)
+    if not name or len(name.encode()) > _MAX_NAME_BYTES // 2:
+        raise ProjectError(f"column {column!r} must hold an id of 1 to {_MAX_NAME_BYTES // 2} bytes", path, line)
+    return name
+
+
+def _scalar(path: str, line: int, row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, (int, float)):
+        text = json.dumps(value)
+    else:
+        raise ProjectError(f"column {column!r} must hold a text or number", path, line)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ProjectError(f"column {column!r} holds a lone surrogate", path, line) from error
+    return text
+
+
+def _paths(path: str, line: int, row: dict[str, Any], column: str) -> list[str]:
+    value = row.get(column)
+    if value is None:
+        return []
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ProjectError(f"column {column!r} must hold a path or a list of paths", path, line)
+    if len(names) > _MAX_PATH_LIST:
+        raise ProjectError(f"column {column!r} holds more than {_MAX_PATH_LIST} paths", path, line)
+    return names
+
+
+def _under_attachments(name: str) -> str:
+    return name if name.startswith("attachments/") else f"attachments/{name}"

@@ -1,0 +1,186 @@
+"""One project of a client: its items, and grants to open them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
+from labelvault.client.importing import ProjectFolder
+from labelvault.client.records import ContractorRecord, GrantRecord, ItemRecord, SealReport
+from labelvault.client.sealing import SealTarget, seal_folder
+from labelvault.envelope.metadata import KINDS, Metadata
+from labelvault.errors import FormatError
+from labelvault.ledger.entries import Granted
+from labelvault.wire.ids import ProjectId
+from labelvault.wire.messages import Limits
+from labelvault.wire.schema import decode_record
+from labelvault.wire.times import from_ms, truncate
+
+if TYPE_CHECKING:
+    from labelvault.client.client import Client
+
+
+class Project:
+    """A project. Made by `Client.create_project` and `Client.project`.
+
+    Attributes:
+        name: what the client calls it; never leaves the client.
+        project_id: 16 random bytes.
+    """
+
+    def __init__(self, client: "Client", project_id: ProjectId, name: str) -> None:
+        self._client = client
+        self.project_id = project_id
+        self.name = name
+
+    @property
+    def frozen(self) -> bool:
+        """Whether all releases are stopped."""
+        return bool(self._client.database.scalar("SELECT frozen FROM projects WHERE project = ?", self.project_id))
+
+    def seal(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> SealReport:
+        """Seal what is new or changed in a folder.
+
+        Args:
+            folder: with `guidelines/ rubrics/ gold/ tasks/ attachments/`, and perhaps a `labelvault.toml`.
+            progress: called with items done and about how many there are.
+
+        Returns:
+            What was done. Faults are in it, each with file and line; they cost nothing but themselves.
+
+        Raises:
+            ProjectError: the folder, or its `labelvault.toml`, can't be used at all.
+            StoreError, RelayError: catalog or vault failed; sealing again goes on where it stopped.
+            KeystoreError: the project's KEK can't be used.
+        """
+        client, source = self._client, ProjectFolder(Path(folder))
+        now = client.now()
+        kek_id, generation, floor_bytes = client.database.rows(
+            "SELECT kek_id, kek_generation, floor_bytes FROM projects WHERE project = ?", self.project_id
+        )[0]
+        target = SealTarget(
+            database=client.database,
+            relay=client.relay(),
+            client=client.client_id,
+            project=self.project_id,
+            floor_bytes=max(floor_bytes, source.settings.project.floor_bytes),
+            kek=client.keks.load(self.project_id, bytes(kek_id), generation),
+            record=client.record,
+            now=now,
+        )
+        return seal_folder(source, target, progress)
+
+    def items(self, kind: str | None = None) -> list[ItemRecord]:
+        """List current versions, ordered by kind and name.
+
+        Args:
+            kind: only this one of guideline, rubric, gold, task, attachment.
+
+        Raises:
+            FormatError: no such kind.
+        """
+        if kind is not None and kind not in KINDS:
+            raise FormatError(f"no such kind; one of {', '.join(KINDS)}")
+        rows = self._client.database.rows(
+            "SELECT i.item, i.name, i.kind, b.name, v.version, v.payload_bytes, v.sealed_ms, v.metadata"
+            " FROM items i JOIN versions v ON v.item = i.item AND v.version = i.version"
+            " LEFT JOIN batches b ON b.batch = i.batch WHERE i.project = ? AND (? IS NULL OR i.kind = ?)"
+            " ORDER BY i.kind, b.name, i.name, i.item",
+            self.project_id,
+            kind,
+            kind,
+        )
+        return [_item_record(row) for row in rows]
+
+    def batches(self) -> list[str]:
+        """List the names of batches of tasks."""
+        rows = self._client.database.rows(
+            "SELECT name FROM batches WHERE project = ? AND gold = 0 ORDER BY name", self.project_id
+        )
+        return [str(row[0]) for row in rows]
+
+    def grant(
+        self,
+        contractor: ContractorRecord | str,
+        scope: Scope,
+        *,
+        expires_at: datetime,
+        limits: Limits,
+        not_before: datetime | None = None,
+        waive_presence: bool = False,
+    ) -> GrantRecord:
+        """Let a contractor open tasks. Scope, limits and expiry are mandatory.
+
+        Args:
+            contractor: enrolled, by record or name.
+            scope: what it may open.
+            expires_at: aware UTC; no lease outlives it.
+            limits: caps.
+            not_before: aware UTC; now by default.
+            waive_presence: for a desk without a presence device, at the price of the weaker statement.
+
+        Raises:
+            GrantError: or one of its kinds, as to what can't be granted.
+            EnrolmentError: no such contractor.
+            KeystoreError: the identity key can't be used.
+        """
+        client, now = self._client, self._client.now()
+        record = contractor if isinstance(contractor, ContractorRecord) else client.contractor(contractor)
+        terms = GrantTerms(
+            scope, limits, truncate(not_before) if not_before else now, truncate(expires_at), waive_presence
+        )
+        signed = make_grant(
+            terms,
+            client.contractor(record.name),
+            resolve_scope(client.database, self.project_id, scope),
+            client=client.client_id,
+            project=self.project_id,
+            issuer=client.certificate.message.issuer,
+            submission_key=bytes(
+                client.database.scalar("SELECT submission_public FROM projects WHERE project = ?", self.project_id)
+            ),
+            identity=client.identity(),
+            now=now,
+        )
+        grant = signed.message
+        with client.database.transaction():
+            client.database.execute(
+                "INSERT INTO grants VALUES (?, ?, ?, ?, ?, NULL)",
+                signed.hash,
+                grant.grant_id,
+                self.project_id,
+                grant.contractor,
+                signed.data,
+            )
+            client.record(
+                [
+                    Granted(
+                        at=now,
+                        grant_hash=signed.hash,
+                        grant_id=grant.grant_id,
+                        contractor=grant.contractor,
+                        project=self.project_id,
+                        tier=grant.tier,
+                        presence=grant.presence,
+                        expires_at=grant.expires_at,
+                    )
+                ]
+            )
+        return next(r for r in client.grants(self.name) if r.grant_id == grant.grant_id)
+
+
+def _item_record(row: tuple[Any, ...]) -> ItemRecord:
+    item, name, kind, batch, version, payload_bytes, sealed_ms, encoded = row
+    metadata = decode_record(Metadata, bytes(encoded))
+    return ItemRecord(
+        bytes(item),
+        str(name),
+        str(kind),
+        None if batch is None else str(batch),
+        int(version),
+        metadata.size,
+        int(payload_bytes),
+        from_ms(int(sealed_ms)),
+        metadata.requires,
+    )

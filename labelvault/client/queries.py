@@ -1,0 +1,128 @@
+"""What the client's facade reads: contractors, grants, the ledger as a whole, and what it states."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
+from labelvault.database import Database
+from labelvault.envelope.metadata import Metadata
+from labelvault.errors import LedgerError
+from labelvault.issuer.log import Log
+from labelvault.issuer.release import IssuerIdentity
+from labelvault.keys.cards import read_card
+from labelvault.ledger.entries import Entry
+from labelvault.ledger.export import export_ledger, verify_export
+from labelvault.ledger.exposure import open_items, vendor_host
+from labelvault.ledger.note import VerifierKey
+from labelvault.wire.frame import open_frame
+from labelvault.wire.messages import Grant
+from labelvault.wire.schema import decode_record
+from labelvault.wire.times import to_ms
+
+
+def contractors(database: Database) -> list[ContractorRecord]:
+    """List enrolled contractors by name; cards are verified anew."""
+    found = []
+    for name, card, revoked_ms in database.rows("SELECT name, card, revoked_ms FROM contractors ORDER BY name"):
+        signed = read_card(bytes(card))
+        message = signed.message
+        found.append(
+            ContractorRecord(
+                str(name),
+                signed.frame.signer,
+                message.tier,
+                message.host_label,
+                message.presence_key,
+                revoked_ms is not None,
+            )
+        )
+    return found
+
+
+def grants(database: Database, identity_key: bytes, project: str | None, now: datetime) -> list[GrantRecord]:
+    """List grants in the order of their making, with what was used of each."""
+    rows = database.rows(
+        "SELECT g.frame, c.name, p.name, coalesce(g.revoked_ms, c.revoked_ms),"
+        " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash),"
+        " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash AND l.slot_ended_ms IS NULL AND l.expires_ms > ?)"
+        " FROM grants g JOIN contractors c ON c.key = g.contractor JOIN projects p ON p.project = g.project"
+        " WHERE ? IS NULL OR p.name = ?",
+        to_ms(now),
+        project,
+        project,
+    )
+    found = []
+    for frame, contractor, project_name, revoked_ms, total, open_ in rows:
+        grant = open_frame(bytes(frame), Grant, identity_key).message
+        record = GrantRecord(
+            grant.grant_id,
+            str(contractor),
+            str(project_name),
+            grant.tier,
+            grant.presence,
+            grant.not_before,
+            grant.expires_at,
+            grant.limits,
+            open_,
+            total,
+            revoked_ms is not None,
+        )
+        found.append((grant.at, record))
+    return [record for _, record in sorted(found, key=lambda pair: (pair[0], pair[1].grant_id))]
+
+
+def ledger_export(log: Log, issuer: IssuerIdentity) -> bytes:
+    """Return entries and newest checkpoint as one file, checked before it is handed out.
+
+    Raises:
+        LedgerError: the ledger does not hold together.
+    """
+    data = export_ledger(log.raw_entries(), log.newest_checkpoint())
+    verify_export(data, origin=log.origin, name=issuer.name, public_key=issuer.signer.public_key)
+    return data
+
+
+def verify_ledger(log: Log, issuer: IssuerIdentity, older: str | None) -> LedgerSummary:
+    """Recompute the ledger against its newest checkpoint, and against an older one if there is one.
+
+    Raises:
+        LedgerError: it does not hold together, or does not extend `older`.
+    """
+    note = log.newest_checkpoint()
+    data = export_ledger(log.raw_entries(), note)
+    public_key = issuer.signer.public_key
+    verified = verify_export(data, origin=log.origin, name=issuer.name, public_key=public_key, older=older)
+    if verified.checkpoint.size != log.size():
+        raise LedgerError("the newest checkpoint does not cover all entries")
+    return LedgerSummary(verified.checkpoint.size, log.origin, note, str(VerifierKey(issuer.name, public_key)))
+
+
+def stated(
+    database: Database,
+    entries: Sequence[Entry],
+    contractor_keys: frozenset[bytes] | None,
+    names: dict[bytes, str],
+    start: datetime,
+    end: datetime,
+) -> list[StatedItem]:
+    """Name what the ledger states as open at a surface; see `labelvault.ledger.exposure`."""
+    keys = vendor_host(entries) if contractor_keys is None else contractor_keys
+    found = []
+    for exposure in open_items(entries, contractors=keys, start=start, end=end):
+        encoded = database.scalar(
+            "SELECT metadata FROM versions WHERE item = ? AND version = ?", exposure.item, exposure.version
+        )
+        metadata = decode_record(Metadata, bytes(encoded))
+        found.append(
+            StatedItem(
+                metadata.name,
+                metadata.kind,
+                exposure.item,
+                exposure.version,
+                exposure.lease_id,
+                names.get(exposure.contractor, exposure.contractor.hex()),
+                exposure.tier,
+                exposure.erasure,
+            )
+        )
+    return found

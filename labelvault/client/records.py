@@ -1,0 +1,156 @@
+"""What the client's facade hands out: plain values, without keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from labelvault.errors import ProjectError
+from labelvault.wire.messages import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ContractorRecord:
+    """An enrolled contractor.
+
+    Attributes:
+        name: what the client calls it.
+        key: its identity key, 32 bytes.
+        tier: `helper` or `desk`.
+        host_label: what its card says of the host; declared, not attested.
+        presence_key: 32 bytes at a desk that has a presence device, else None.
+        revoked: whether it was revoked, for good.
+    """
+
+    name: str
+    key: bytes
+    tier: str
+    host_label: str
+    presence_key: bytes | None
+    revoked: bool
+
+    @property
+    def has_presence(self) -> bool:
+        """Whether the card names a presence device."""
+        return self.presence_key is not None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRecord:
+    """A grant and what was used of it.
+
+    Attributes:
+        grant_id: 16 bytes.
+        presence: `device`, `key` or `waived`.
+        open: leases that are live now.
+        total: leases ever, renewals included.
+        revoked: whether it, or its contractor, was revoked.
+    """
+
+    grant_id: bytes
+    contractor: str
+    project: str
+    tier: str
+    presence: str
+    not_before: datetime
+    expires_at: datetime
+    limits: Limits
+    open: int
+    total: int
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """An item's current version.
+
+    Attributes:
+        item: 16 bytes.
+        batch: the batch's name, for tasks and gold.
+        size: of the content, in bytes.
+        payload_bytes: what the vault stores.
+        requires: item ids, 16 bytes each.
+    """
+
+    item: bytes
+    name: str
+    kind: str
+    batch: str | None
+    version: int
+    size: int
+    payload_bytes: int
+    sealed_at: datetime
+    requires: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningSummary:
+    """What one opening of a task brings, for the tasks of a batch that bring the same.
+
+    Attributes:
+        batch: the batch's name.
+        tasks: how many tasks.
+        requires: names of all that opens with each of them.
+    """
+
+    batch: str
+    tasks: int
+    requires: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealReport:
+    """What sealing a folder did.
+
+    Attributes:
+        new: items sealed for the first time.
+        changed: items sealed as a new version.
+        same: items left as they were.
+        gone: items of the catalog that the folder no longer has; they stay sealed.
+        errors: what could not be sealed, each with file and line; nothing else was lost by it.
+        openings: what one opening brings.
+    """
+
+    new: int
+    changed: int
+    same: int
+    gone: int
+    errors: tuple[ProjectError, ...]
+    openings: tuple[OpeningSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSummary:
+    """A ledger that was recomputed and holds.
+
+    Attributes:
+        size: entries.
+        origin: of its checkpoints.
+        checkpoint: the newest signed note.
+        verifier_key: the issuer's key in signed-note form, for whoever verifies an export.
+    """
+
+    size: int
+    origin: str
+    checkpoint: str
+    verifier_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatedItem:
+    """An item version that the ledger states as open at a surface.
+
+    Attributes:
+        item: 16 bytes.
+        lease_id: 32 bytes, the release that opened it.
+        contractor: the contractor's name.
+        tier: `helper` or `desk`.
+        erasure: how the ledger says its keys were erased.
+    """
+
+    name: str
+    kind: str
+    item: bytes
+    version: int
+    lease_id: bytes
+    contractor: str
+    tier: str
+    erasure: str

@@ -1,0 +1,191 @@
+"""The process that opens one task: it alone holds one-time key, DEKs and plaintext, and ends when the task closes.
+
+It speaks with its parent over one Unix socket, length-prefixed canonical msgpack both ways. Plaintext never goes to the
+parent: it goes to a descriptor that the parent hands over, or into a directory.
+"""
+
+import os
+import selectors
+import socket
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from labelvault import errors
+from labelvault.contractor.clock import Deadline, elapsed_s
+from labelvault.contractor.membership import Membership, read_certificate, read_invite
+from labelvault.contractor.opening import Opened, open_lease, read_lease
+from labelvault.contractor.output import OutputDirectory
+from labelvault.contractor.show import render
+from labelvault.crypto.hpke import OneTimeKey
+from labelvault.errors import FormatError, LabelVaultError, RelayError
+from labelvault.relay import open_relay
+from labelvault.relay.local import utc_now
+from labelvault.relay.protocol import ItemPart, Relay
+from labelvault.wire.codec import Value, decode, encode
+from labelvault.wire.frame import Signed, open_frame
+from labelvault.wire.items import ItemHeader
+from labelvault.wire.messages import OpenRequest
+
+MAX_MESSAGE_BYTES: Final = 256 * 1024
+
+
+def send(channel: socket.socket, value: Value, descriptors: tuple[int, ...] = ()) -> None:
+    """Send one message, with open descriptors if there are any."""
+    data = encode(value)
+    data = len(data).to_bytes(4, "big") + data
+    if descriptors:
+        sent = socket.send_fds(channel, [data], list(descriptors))
+        data = data[sent:]
+    channel.sendall(data)
+
+
+def receive(channel: socket.socket) -> tuple[Any, list[int]]:
+    """Receive one message, and the descriptors that came with it.
+
+    Raises:
+        EOFError: the other side is gone.
+        FormatError: not one of our messages.
+    """
+    head, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
+    head += _read(channel, 4 - len(head)) if head else b""
+    if len(head) < 4:
+        raise EOFError
+    size = int.from_bytes(head, "big")
+    if size > MAX_MESSAGE_BYTES:
+        raise FormatError("a message between processes is too long")
+    return decode(_read(channel, size), max_bytes=MAX_MESSAGE_BYTES), list(descriptors)
+
+
+def _read(channel: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = channel.recv(size - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
+
+
+class Child:
+    """One opening, from one-time key to exit."""
+
+    def __init__(self, channel: socket.socket, clock: Callable[[], datetime] = utc_now) -> None:
+        """Make the one-time key, and tell its public half."""
+        self._channel = channel
+        self._clock = clock
+        self._key: OneTimeKey | None = OneTimeKey.generate()
+        self._asked_s = elapsed_s()
+        self._opened: Opened | None = None
+        self._deadline: Deadline | None = None
+        send(channel, {"one_time_key": self._key.public_key})
+
+    def run(self) -> None:
+        """Serve the parent until the task closes, the lease ends, or the parent is gone."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            while True:
+                # At the lease's end this process exits, whatever the parent does.
+                timeout = None if self._deadline is None else self._deadline.remaining_s()
+                if not selector.select(timeout):
+                    if self._deadline is not None and self._deadline.remaining_s() <= 0:
+                        return
+                    continue
+                try:
+                    message, descriptors = receive(self._channel)
+                except EOFError:
+                    return
+                if not self._serve(message, descriptors):
+                    return
+
+    def _serve(self, message: Any, descriptors: list[int]) -> bool:
+        """Do one command; return whether to go on."""
+        command = message.get("command") if isinstance(message, dict) else None
+        try:
+            if command == "open":
+                files = self._open(message)
+                send(self._channel, {"opened": [[device, inode] for device, inode in files]})
+                # Written to disk, keys and plaintext have no more business in memory.
+                return message["folder"] is None
+            if command == "show":
+                self._show(descriptors)
+                send(self._channel, {"shown": True})
+                return True
+            if command == "close":
+                return False
+            raise FormatError("not a command")
+        except (LabelVaultError, OSError) as error:
+            send(self._channel, {"error": _kind(error), "message": str(error)[:2000]})
+            return command != "open"
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _open(self, message: dict[str, Any]) -> list[tuple[int, int]]:
+        if self._key is None:
+            raise FormatError("this process has opened its task already")
+        key, self._key = self._key, None
+        membership, request = _membership(message)
+        lease, outer = read_lease(message["lease"], request, membership, self._clock())
+        relay = open_relay(membership.vault)
+        try:
+            opened = open_lease(lease, outer, key, membership, reader(relay))
+        finally:
+            relay.close()
+        if message["folder"] is None:
+            self._opened = opened
+            self._deadline = Deadline(outer, self._asked_s, self._clock)
+            return []
+        return write_parts(Path(message["folder"]), opened)
+
+    def _show(self, descriptors: list[int]) -> None:
+        if self._opened is None or len(descriptors) != 1:
+            raise FormatError("nothing to show, or nowhere")
+        with os.fdopen(os.dup(descriptors[0]), "w", encoding="utf-8", errors="replace") as target:
+            target.write(render(self._opened))
+
+
+def _membership(message: dict[str, Any]) -> tuple[Membership, Signed[OpenRequest]]:
+    contractor, identity_key = message["contractor"], message["identity_key"]
+    membership = read_invite(message["invite"], identity_key, contractor)
+    certificate = read_certificate(message["certificate"], identity_key)
+    membership = Membership(identity_key, membership.invite, certificate, membership.grant)
+    return membership, open_frame(message["request"], OpenRequest, contractor)
+
+
+def reader(relay: Relay) -> Callable[[ItemHeader], ItemPart]:
+    """Return how `open_lease` fetches items through a relay."""
+    return lambda header: relay.read_item(header.client, header.item, header.version)
+
+
+def write_parts(folder: Path, opened: Opened) -> list[tuple[int, int]]:
+    """Write a task and what it requires into a new directory; return (device, inode) of each file.
+
+    Raises:
+        OutputError: it can't be written there; nothing is left behind.
+    """
+    with OutputDirectory.create(folder) as directory:
+        try:
+            for part in (opened.task, *opened.required):
+                directory.write(part.name, part.content)
+            return list(directory.inodes())
+        except BaseException:
+            directory.erase()
+            raise
+
+
+def _kind(error: Exception) -> str:
+    name = type(error).__name__
+    return name if isinstance(error, LabelVaultError) and hasattr(errors, name) else RelayError.__name__
+
+
+def main() -> None:
+    """Run on the socket whose descriptor is the one argument."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    Child(channel).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Time at the contractor: a wall clock that may lie, the highest issuer time ever seen, and time that only elapses."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from labelvault.errors import ClockError
+from labelvault.wire.messages import LeaseOuter
+from labelvault.wire.times import truncate
+
+_TOLERANCE: Final = timedelta(seconds=120)
+
+
+def elapsed_s() -> float:
+    """Return seconds since some fixed point, never running backwards, counting suspend where the system can."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+def checked_now(clock: Callable[[], datetime], high_water: datetime) -> datetime:
+    """Return the wall clock's time, unless it contradicts an issuer time that was seen before.
+
+    Raises:
+        ClockError: it is set back: what expired by then would revive.
+    """
+    now = truncate(clock())
+    if now < high_water - _TOLERANCE:
+        raise ClockError(
+            f"this machine's clock says {now.isoformat()}, but the issuer's {high_water.isoformat()} has passed already"
+        )
+    return now
+
+
+class Deadline:
+    """When a lease ends here: by elapsed time since it was asked for, or by the wall clock, whichever comes first.
+
+    The lease was issued after it was asked for, so counting its lifetime from then never overshoots.
+    """
+
+    def __init__(self, outer: LeaseOuter, asked_s: float, clock: Callable[[], datetime]) -> None:
+        """Take a verified lease.
+
+        Args:
+            outer: its readable part.
+            asked_s: `elapsed_s()` before the request was sent.
+            clock: the wall clock, aware UTC.
+        """
+        self._end_s = asked_s + (outer.expires_at - outer.issued_at).total_seconds()
+        self._expires_at = outer.expires_at
+        self._clock = clock
+
+    def remaining_s(self) -> float:
+        """Return seconds left, 0 once it has ended. A clock that is set back adds nothing."""
+        wall = (self._expires_at - self._clock()).total_seconds()
+        return max(0.0, min(self._end_s - elapsed_s(), wall))

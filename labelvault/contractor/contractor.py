@@ -1,0 +1,380 @@
+"""The contractor's facade: a home with one identity, bound to one client, and the openings made from it.
+
+A home holds `identity.key` (under the passphrase), `card`, `client.pin` (the client's identity key, once joined),
+`invites/`, `certificate` and `state.db`. Nothing in it decrypts anything.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from labelvault.contractor.child import reader
+from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
+from labelvault.contractor.exchange import DirectExchange, EpochChanged, Exchange, MailboxExchange, acceptor
+from labelvault.contractor.membership import (
+    Membership,
+    check_invite_fingerprint,
+    newer_certificate,
+    read_certificate,
+    read_invite,
+)
+from labelvault.contractor.opening import make_receipt, make_request, open_lease, read_lease
+from labelvault.contractor.output import OutputDirectory
+from labelvault.contractor.records import OpeningLog, OpeningRecord
+from labelvault.contractor.task import Task
+from labelvault.contractor.worker import Opening, Worker
+from labelvault.crypto.hpke import OneTimeKey
+from labelvault.crypto.kdf import Argon2idParameters
+from labelvault.crypto.secret import SecretBytes
+from labelvault.crypto.sign import SigningKey
+from labelvault.errors import EnrolmentError, GrantError, KeystoreError, LeaseError
+from labelvault.keys.cards import card_fingerprint, read_card
+from labelvault.keys.files import make_private_dir, read_private, write_private
+from labelvault.keys.identity import create_identity, open_identity
+from labelvault.keys.keystore import DEFAULT_COST
+from labelvault.relay import Relay, open_relay
+from labelvault.relay.local import utc_now
+from labelvault.wire.codec import MAX_BYTES
+from labelvault.wire.frame import Signed, Signer, cosign, sign_message
+from labelvault.wire.ids import ID_BYTES, issuer_mailbox, parse_hex_id
+from labelvault.wire.messages import Card, LeaseOuter, OpenRequest
+from labelvault.wire.times import truncate
+
+DEFAULT_TIMEOUT_S: Final = 30.0
+
+
+class Contractor:
+    """A contractor's home, opened. Its identity key only signs."""
+
+    def __init__(self, home: Path, identity: SigningKey, clock: Callable[[], datetime]) -> None:
+        """Open a home; use `create` or `open`."""
+        self._home = home
+        self._identity = identity
+        self._clock = clock
+        self._relays: dict[str, Relay] = {}
+        self._log = OpeningLog(home / "state.db")
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        passphrase: str | SecretBytes,
+        *,
+        tier: str = "helper",
+        label: str = "a contractor's device",
+        presence: Signer | None = None,
+        parameters: Argon2idParameters = DEFAULT_COST,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> "Contractor":
+        """Make a home with a new identity and its card.
+
+        Args:
+            home: a directory that is made, with mode 0700; one home serves one client.
+            passphrase: protects the identity key.
+            tier: `helper`, this being the contractor's own device, or `desk`.
+            label: what the card says of the host.
+            presence: at a desk, the key of the contractor's own device; it cosigns the card.
+            parameters: the cost of a passphrase guess.
+            clock: says the time, aware UTC.
+
+        Raises:
+            KeystoreError: there is a contractor in this home already; or the file system refused.
+            FormatError: tier or label are out of bounds.
+        """
+        home = Path(home)
+        if (home / "identity.key").exists():
+            raise KeystoreError(f"{home} holds a contractor already; nothing was changed")
+        message = Card(tier, label, None if presence is None else presence.public_key, truncate(clock()))
+        make_private_dir(home)
+        identity = create_identity(home / "identity.key", passphrase, parameters)
+        cosignature = b"" if presence is None else cosign(message, identity.public_key, presence)
+        write_private(home / "card", sign_message(message, identity, cosignature).data, replace=False)
+        OpeningLog(home / "state.db", create=True).close()
+        return cls(home, identity, clock)
+
+    @classmethod
+    def open(
+        cls, home: Path, passphrase: str | SecretBytes, *, clock: Callable[[], datetime] = utc_now
+    ) -> "Contractor":
+        """Open a home.
+
+        Raises:
+            KeystoreError: or one of its kinds: no contractor there, wrong passphrase, damaged or foreign files.
+        """
+        home = Path(home)
+        if not (home / "identity.key").is_file():
+            raise KeystoreError(f"{home} holds no contractor; `labelvault contractor init` makes one")
+        return cls(home, open_identity(home / "identity.key", passphrase), clock)
+
+    def close(self) -> None:
+        """Close state and relays."""
+        self._log.close()
+        for relay in self._relays.values():
+            relay.close()
+        self._relays.clear()
+
+    def __enter__(self) -> "Contractor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def public_key(self) -> bytes:
+        """Our identity's public key, 32 bytes."""
+        return self._identity.public_key
+
+    def card(self) -> bytes:
+        """Return the card to send to the client, any way; its fingerprint goes another way."""
+        card = read_private(self._home / "card", MAX_BYTES)
+        if read_card(card).frame.signer != self.public_key:
+            raise KeystoreError("the card in this home is not this identity's")
+        return card
+
+    @property
+    def card_fingerprint(self) -> str:
+        """The words to read to the client, out of band."""
+        return card_fingerprint(self.card())
+
+    # Joining
+
+    def join(self, invite: bytes, *, fingerprint: str | None = None) -> Membership:
+        """Join with an invite. The first one binds this identity to its client, for ever.
+
+        Args:
+            invite: the invite's bytes.
+            fingerprint: the client's, as heard from the client itself; not needed once joined.
+
+        Raises:
+            EnrolmentError: another client's fingerprint or invite, or one made for another contractor.
+            SignatureError, FormatError: the invite is not whole.
+            RollbackError: it brings an older certificate than we know.
+        """
+        pinned = self._pinned()
+        if pinned is None:
+            if fingerprint is None:
+                raise EnrolmentError("the first invite needs the client's fingerprint")
+            pinned = check_invite_fingerprint(invite, fingerprint)
+        elif fingerprint is not None and check_invite_fingerprint(invite, fingerprint) != pinned:
+            raise EnrolmentError("this identity is bound to another client; make another home for this one")
+        membership = read_invite(invite, pinned, self.public_key)
+        if membership.tier != read_card(self.card()).message.tier:
+            raise EnrolmentError("the grant is for another tier than this home's card")
+        self._keep_certificate(membership)
+        make_private_dir(self._home / "invites")
+        name = f"{membership.grant.message.grant_id.hex()}.invite"
+        write_private(self._home / "invites" / name, invite, replace=True)
+        if self._pinned() is None:
+            write_private(self._home / "client.pin", pinned, replace=False)
+        return membership
+
+    def _pinned(self) -> bytes | None:
+        path = self._home / "client.pin"
+        return read_private(path, 32) if path.exists() else None
+
+    def _keep_certificate(self, membership: Membership) -> None:
+        path = self._home / "certificate"
+        if path.exists():
+            known = read_certificate(read_private(path, MAX_BYTES), membership.identity_key)
+            newer_certificate(known, membership.certificate)
+        write_private(path, membership.certificate.data, replace=True)
+
+    def memberships(self) -> list[Membership]:
+        """List what was joined, newest grant first, each with the newest certificate that is known."""
+        pinned = self._pinned()
+        if pinned is None:
+            return []
+        certificate = read_certificate(read_private(self._home / "certificate", MAX_BYTES), pinned)
+        found = []
+        for path in sorted((self._home / "invites").glob("*.invite")):
+            joined = read_invite(read_private(path, MAX_BYTES), pinned, self.public_key)
+            found.append(Membership(pinned, joined.invite, certificate, joined.grant))
+        return sorted(found, key=lambda m: m.grant.message.at, reverse=True)
+
+    @property
+    def joined(self) -> Membership | None:
+        """The newest grant, if any was joined."""
+        found = self.memberships()
+        return found[0] if found else None
+
+    def _membership(self, grant_id: bytes | None) -> Membership:
+        found = self.memberships()
+        if not found:
+            raise GrantError("nothing was joined yet; `labelvault contractor join INVITE` does it")
+        if grant_id is None:
+            return found[0]
+        for membership in found:
+            if membership.grant.message.grant_id == grant_id:
+                return membership
+        raise GrantError("no grant of this id was joined")
+
+    # Opening
+
+    def now(self) -> datetime:
+        """Return the time.
+
+        Raises:
+            ClockError: this machine's clock is behind an issuer time that was seen before.
+        """
+        return checked_now(self._clock, self._log.high_water())
+
+    def open_task(
+        self,
+        item: bytes | str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        grant_id: bytes | None = None,
+        exchange: Exchange | Callable[[bytes], bytes | None] | None = None,
+    ) -> Task:
+        """Open a task in this process; leave the `with` block to close it.
+
+        Args:
+            item: the task's id: 16 bytes, or 32 hex digits.
+            timeout_s: how long to wait for the issuer, in seconds.
+            grant_id: which grant to use; the newest by default.
+            exchange: how to reach the issuer; the vault's mailbox by default, or `Issuer.handle` in one process.
+
+        Raises:
+            DeniedError: the issuer said no; `code` says why.
+            RequestTimeoutError: it said nothing in time.
+            GrantError, LeaseError, ClockError: or one of their kinds.
+            SignatureError, DecryptionError, TamperedError: what came is not what the client sealed and signed.
+            StoreError, RelayError: the vault lacks something, or can't be reached.
+        """
+        membership = self._membership(grant_id)
+        key, asked_s = OneTimeKey.generate(), elapsed_s()
+        membership, request, data = self._ask(membership, item, key.public_key, timeout_s, exchange)
+        lease, outer = read_lease(data, request, membership, self.now())
+        opened = open_lease(lease, outer, key, membership, reader(self._relay(membership)))
+        self._opened(outer, None, [])
+        close = partial(self._close, outer, "best-effort")
+        return Task(opened, Deadline(outer, asked_s, self._clock), close)
+
+    def begin(
+        self,
+        item: bytes | str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        grant_id: bytes | None = None,
+        output: Path | None = None,
+    ) -> Opening:
+        """Open a task in a process of its own, which alone holds its key and plaintext and exits at the close.
+
+        Args:
+            item: the task's id: 16 bytes, or 32 hex digits.
+            timeout_s: how long to wait for the issuer, in seconds.
+            grant_id: which grant to use; the newest by default.
+            output: write 0600 files into this new directory, and let the process exit right away.
+
+        Raises:
+            As `open_task`, and OutputError when the directory can't be made or written.
+        """
+        membership = self._membership(grant_id)
+        worker = Worker()
+        try:
+            membership, request, data = self._ask(membership, item, worker.one_time_key, timeout_s, None)
+            _, outer = read_lease(data, request, membership, self.now())
+            files = worker.open(membership, request, data, output)
+            self._opened(outer, output, files)
+        except BaseException:
+            worker.stop()
+            raise
+        if output is not None:
+            worker.stop()
+        return Opening(worker, outer, output, partial(self._finish, outer))
+
+    def _ask(
+        self,
+        membership: Membership,
+        item: bytes | str,
+        one_time_key: bytes,
+        timeout_s: float,
+        exchange: Exchange | Callable[[bytes], bytes | None] | None,
+    ) -> tuple[Membership, Signed[OpenRequest], bytes]:
+        task = parse_hex_id(item) if isinstance(item, str) else item
+        if len(task) != ID_BYTES:
+            raise LeaseError(f"a task's id has {ID_BYTES} bytes")
+        now = self.now()
+        membership.check_valid(now)
+        if exchange is None:
+            way: Exchange = MailboxExchange(self._relay(membership))
+        else:
+            way = DirectExchange(exchange) if callable(exchange) else exchange
+        request = make_request(membership, self._identity, task, one_time_key, now)
+        try:
+            return membership, request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
+        except EpochChanged as changed:
+            membership = Membership(membership.identity_key, membership.invite, changed.certificate, membership.grant)
+            self._keep_certificate(membership)
+        # The denial spent nothing but that request: the certificate's new epoch goes into a new one.
+        request = make_request(membership, self._identity, task, one_time_key, self.now())
+        return membership, request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
+
+    def _relay(self, membership: Membership) -> Relay:
+        address = membership.vault
+        if address not in self._relays:
+            self._relays[address] = open_relay(address)
+        return self._relays[address]
+
+    def _opened(self, outer: LeaseOuter, folder: Path | None, files: list[tuple[int, int]]) -> None:
+        self._log.opened(outer, self.now(), None if folder is None else Path(folder).absolute(), files)
+        self._post(make_receipt(outer, self._identity, "opened", None, self.now()), outer)
+
+    def _finish(self, outer: LeaseOuter, opening: Opening) -> None:
+        """Record the close of an opening whose process has exited."""
+        if opening.folder is not None:
+            self.close_opening(outer.lease_id)
+        else:
+            self._close(outer, "process-exit")
+
+    def close_opening(self, lease_id: bytes) -> None:
+        """Close an opening by its lease, also one that an earlier process made: erase its files, say so.
+
+        The receipt says `best-effort`: files were on a disk, or whether the process that held the task has exited is
+        not known to this one.
+
+        Raises:
+            LeaseError: nothing was opened here under this lease.
+            OutputError: its files can't be removed; it stays open.
+        """
+        outer = self._log.outer(lease_id)
+        written = self._log.files(lease_id)
+        if written is not None:
+            folder, files = written
+            if folder.exists():
+                with OutputDirectory.resume(folder, files) as directory:
+                    directory.erase()
+        self._close(outer, "best-effort")
+
+    def _close(self, outer: LeaseOuter, erased: str) -> None:
+        now = self.now()
+        receipt = make_receipt(outer, self._identity, "closed", erased, now)
+        self._log.closed(outer.lease_id, erased, receipt, now)
+        self.post_due_receipts()
+
+    def post_due_receipts(self) -> None:
+        """Post close receipts that the vault has not taken yet.
+
+        Raises:
+            StoreError, RelayError: the vault did not take one; it is kept and posted the next time.
+        """
+        for lease_id, receipt in self._log.receipts_due():
+            self._post(receipt, self._log.outer(lease_id))
+            self._log.receipt_posted(lease_id)
+
+    def _post(self, receipt: bytes, outer: LeaseOuter) -> None:
+        for membership in self.memberships():
+            if membership.project == outer.project:
+                client = membership.client
+                self._relay(membership).post(issuer_mailbox(client), receipt)
+                return
+        raise LeaseError("the grant of this lease is not in this home any more")
+
+    def openings(self) -> list[OpeningRecord]:
+        """List openings, oldest first."""
+        return self._log.all()

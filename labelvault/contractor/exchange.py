@@ -1,0 +1,142 @@
+"""Sending a request and finding its answer, through the vault's mailbox or an issuer in the same process."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+from labelvault.contractor.membership import Membership
+from labelvault.contractor.opening import read_denial, read_lease
+from labelvault.errors import (
+    DeniedError,
+    FormatError,
+    LabelVaultError,
+    LeaseError,
+    RequestTimeoutError,
+    SignatureError,
+)
+from labelvault.relay.protocol import Relay
+from labelvault.wire.frame import Frame, Signed, parse_frame
+from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
+from labelvault.wire.messages import Denial, IssuerCertificate, Lease, LeaseOuter, OpenRequest
+from labelvault.wire.schema import decode_record
+
+_POLL_S: Final = 0.02
+_POLL_MAX_S: Final = 0.5
+
+
+class EpochChanged(LabelVaultError):
+    """The issuer was certified for a new ledger epoch; asking again with its certificate will do.
+
+    Attributes:
+        certificate: the newer one, verified.
+    """
+
+    def __init__(self, certificate: Signed[IssuerCertificate]) -> None:
+        super().__init__("the issuer was certified anew; ask again")
+        self.certificate = certificate
+
+
+class Exchange(Protocol):
+    """A way to put a request to the issuer."""
+
+    def ask(self, request: Signed[OpenRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
+        """Send a request, and return the first answer that `accept` takes.
+
+        Args:
+            request: signed.
+            accept: returns the answer if it is ours and verifies, None if it is not; raises if it settles the matter.
+            timeout_s: how long to wait, in seconds.
+
+        Raises:
+            RequestTimeoutError: no answer came.
+        """
+        ...
+
+
+class DirectExchange:
+    """An issuer in this process, or behind a transport of the platform's own."""
+
+    def __init__(self, handle: Callable[[bytes], bytes | None]) -> None:
+        """Use `labelvault.issuer.service.Issuer.handle`, or anything that gets bytes there and back."""
+        self._handle = handle
+
+    def ask(self, request: Signed[OpenRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
+        """See `Exchange`."""
+        answer = self._handle(request.data)
+        taken = None if answer is None else accept(answer)
+        if taken is None:
+            raise RequestTimeoutError(timeout_s)
+        return taken
+
+
+class MailboxExchange:
+    """The vault's mailbox: post, then look for the answer until it is there."""
+
+    def __init__(self, relay: Relay) -> None:
+        """Use a relay."""
+        self._relay = relay
+
+    def ask(self, request: Signed[OpenRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
+        """See `Exchange`."""
+        client = ClientId(request.message.client)
+        mailbox = contractor_mailbox(client, request.frame.signer)
+        self._relay.post(issuer_mailbox(client), request.data)
+        deadline = time.monotonic() + timeout_s
+        pause = _POLL_S
+        refused: set[int] = set()
+        while True:
+            for number, data in self._relay.fetch(mailbox, limit=1000):
+                if number in refused:
+                    continue
+                # What is not ours, or does not verify, stays where it is: the vault can put anything here, and a
+                # forged answer must not hide the true one.
+                taken = self._try(accept, data)
+                if taken is None:
+                    refused.add(number)
+                    continue
+                self._relay.ack(mailbox, number)
+                return taken
+            if time.monotonic() + pause > deadline:
+                raise RequestTimeoutError(timeout_s)
+            time.sleep(pause)
+            pause = min(pause * 1.5, _POLL_MAX_S)
+
+    @staticmethod
+    def _try(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None:
+        try:
+            return accept(data)
+        except (FormatError, SignatureError, LeaseError):
+            return None
+
+
+def acceptor(
+    request: Signed[OpenRequest], membership: Membership, now: Callable[[], datetime]
+) -> Callable[[bytes], bytes | None]:
+    """Return the `accept` of a request: takes its verified lease, raises its verified denial, passes over the rest.
+
+    The returned function raises DeniedError, EpochChanged, and what `read_lease` and `read_denial` raise.
+    """
+
+    def accept(data: bytes) -> bytes | None:
+        frame = parse_frame(data)
+        if _answers(frame) != request.hash:
+            return None
+        if frame.type == Denial.TYPE:
+            denial, certificate = read_denial(data, request, membership)
+            if denial.code == "epoch" and certificate.message.serial > membership.certificate.message.serial:
+                raise EpochChanged(certificate)
+            raise DeniedError(denial.code)
+        read_lease(data, request, membership, now())
+        return data
+
+    return accept
+
+
+def _answers(frame: Frame) -> bytes | None:
+    """Return the hash of the request that an unverified frame claims to answer."""
+    if frame.type == Lease.TYPE:
+        return decode_record(LeaseOuter, decode_record(Lease, frame.body).outer).lease_id
+    if frame.type == Denial.TYPE:
+        return decode_record(Denial, frame.body).request_hash
+    return None

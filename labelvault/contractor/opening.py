@@ -1,0 +1,256 @@
+"""Asking for a task and opening the answer: all checks of a contractor, without clock, disk or waiting.
+
+What comes back from the vault counts for nothing until the issuer's signature, the lease's binding to our own request,
+and the digest of every item have been checked (docs/spec.md, section 6).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from labelvault.contractor.membership import Membership, newer_certificate, read_certificate
+from labelvault.crypto.hpke import OneTimeKey
+from labelvault.crypto.secret import SecretBytes
+from labelvault.envelope.metadata import Metadata
+from labelvault.envelope.seal import OpenedItem, open_item
+from labelvault.errors import DecryptionError, FormatError, LeaseError, LeaseExpiredError, TamperedError
+from labelvault.relay.protocol import ItemPart
+from labelvault.wire.frame import Signed, Signer, open_frame, parse_frame, sign_message
+from labelvault.wire.items import ITEM_FORMAT, ItemHeader
+from labelvault.wire.messages import (
+    LEASE_INFO_LABEL,
+    Denial,
+    IssuerCertificate,
+    Lease,
+    LeasedItem,
+    LeaseOuter,
+    LeaseSecrets,
+    OpenRequest,
+    Receipt,
+)
+from labelvault.wire.schema import decode_record
+
+REQUEST_LIFETIME: Final = timedelta(minutes=5)
+CLOCK_SKEW: Final = timedelta(seconds=120)
+
+ReadItem = Callable[[ItemHeader], ItemPart]
+"""Fetches one item version's header and whole payload from the vault."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPart:
+    """One opened item. Its content is kept out of repr."""
+
+    item: bytes
+    version: int
+    metadata: Metadata = field(repr=False)
+    content: bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.metadata.name
+
+    @property
+    def kind(self) -> str:
+        """guideline, rubric, task or attachment."""
+        return self.metadata.kind
+
+    @property
+    def media_type(self) -> str:
+        """Of the content."""
+        return self.metadata.media_type
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the client attached."""
+        return {label.name: label.value for label in self.metadata.labels}
+
+    @property
+    def text(self) -> str:
+        """The content as UTF-8 text; bytes that are none show as replacement characters."""
+        return self.content.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A task and what it requires, opened."""
+
+    outer: LeaseOuter
+    task: OpenedPart
+    required: tuple[OpenedPart, ...]
+
+
+def make_request(
+    membership: Membership,
+    identity: Signer,
+    item: bytes,
+    one_time_key: bytes,
+    now: datetime,
+    replaces: bytes | None = None,
+) -> Signed[OpenRequest]:
+    """Sign a request for one task.
+
+    Args:
+        membership: under which grant.
+        identity: our signing key.
+        item: the task's id, 16 bytes.
+        one_time_key: a fresh public key; its private half opens the lease.
+        now: our time.
+        replaces: the live lease that this one renews, 32 bytes.
+    """
+    request = OpenRequest(
+        client=membership.client,
+        project=membership.project,
+        epoch=membership.certificate.message.epoch,
+        grant_hash=membership.grant.hash,
+        item=item,
+        one_time_key=one_time_key,
+        at=now,
+        expires_at=now + REQUEST_LIFETIME,
+        replaces=replaces,
+        approved_at=None,
+    )
+    return sign_message(request, identity)
+
+
+def read_denial(
+    data: bytes, request: Signed[OpenRequest], membership: Membership
+) -> tuple[Denial, Signed[IssuerCertificate]]:
+    """Verify a denial of our request, and the certificate that it brings.
+
+    Raises:
+        FormatError, SignatureError: malformed, or not signed by an issuer that the client certified.
+        RollbackError: it brings an older certificate than we know.
+        LeaseError: it answers another request.
+    """
+    # The issuer may have been certified anew since we joined: the denial brings the certificate that says so, and that
+    # one is believed for the client's signature on it, not for coming along.
+    unverified = _denial_certificate(data)
+    certificate = newer_certificate(membership.certificate, read_certificate(unverified, membership.identity_key))
+    denial = open_frame(data, Denial, certificate.message.issuer).message
+    if denial.request_hash != request.hash or denial.client != membership.client:
+        raise LeaseError("a denial of another request")
+    return denial, certificate
+
+
+def _denial_certificate(data: bytes) -> bytes:
+    frame = parse_frame(data)
+    if frame.type != Denial.TYPE:
+        raise FormatError("a denial was expected")
+    return decode_record(Denial, frame.body).certificate
+
+
+def read_lease(
+    data: bytes, request: Signed[OpenRequest], membership: Membership, now: datetime
+) -> tuple[Signed[Lease], LeaseOuter]:
+    """Verify that a lease answers our request, under the certificate that we trust, and lives.
+
+    Raises:
+        FormatError, SignatureError: malformed, or not signed by the certified issuer.
+        LeaseError: it answers another request, or differs from what grant and request allow.
+        LeaseExpiredError: its time is over.
+    """
+    certificate, grant = membership.certificate, membership.grant.message
+    lease = open_frame(data, Lease, certificate.message.issuer)
+    outer = decode_record(LeaseOuter, lease.message.outer)
+    expected = (
+        membership.client,
+        membership.project,
+        request.hash,
+        request.message.item,
+        certificate.hash,
+        request.frame.signer,
+        membership.grant.hash,
+        grant.tier,
+    )
+    found = (
+        outer.client,
+        outer.project,
+        outer.lease_id,
+        outer.item,
+        outer.certificate_hash,
+        outer.contractor,
+        outer.grant_hash,
+        outer.tier,
+    )
+    if found != expected:
+        raise LeaseError("the lease answers another request")
+    ttl = timedelta(seconds=grant.limits.lease_ttl_s)
+    if outer.expires_at - outer.issued_at > ttl or outer.expires_at > grant.expires_at:
+        raise LeaseError("the lease lives longer than the grant allows")
+    if now >= outer.expires_at:
+        raise LeaseExpiredError("the lease has expired")
+    if outer.issued_at > now + CLOCK_SKEW:
+        raise LeaseError("the lease was issued in the future; is this machine's clock right?")
+    return lease, outer
+
+
+def open_lease(
+    lease: Signed[Lease], outer: LeaseOuter, key: OneTimeKey, membership: Membership, read_item: ReadItem
+) -> Opened:
+    """Open a verified lease, and every item that it names.
+
+    Args:
+        lease: from `read_lease`.
+        outer: likewise.
+        key: the request's one-time key.
+        membership: under which the lease was verified.
+        read_item: fetches from the vault; nothing that it returns is trusted.
+
+    Raises:
+        DecryptionError: the lease is not sealed to this key, or a DEK does not open its item.
+        TamperedError: the vault served other bytes than the client sealed.
+        LeaseError: the lease does not hold what its task needs.
+        NotFoundError, RelayError: the vault lacks an item, or can't be reached.
+    """
+    secrets = _open_secrets(lease, key)
+    if secrets.epoch != membership.certificate.message.epoch:
+        raise LeaseError("the lease belongs to another epoch of the ledger")
+    ids = [leased.item for leased in secrets.items]
+    if ids[0] != outer.item or len(set(ids)) != len(ids):
+        raise LeaseError("the lease does not begin with its task, or names an item twice")
+    parts = tuple(_open_part(leased, outer, read_item) for leased in secrets.items)
+    if parts[0].kind != "task" or any(part.kind in ("task", "gold") for part in parts[1:]):
+        raise LeaseError("the lease holds items of kinds that don't open together")
+    missing = {item for part in parts for item in part.metadata.requires} - set(ids)
+    if missing:
+        raise LeaseError(f"the lease lacks {len(missing)} of the items that its task requires")
+    return Opened(outer, parts[0], parts[1:])
+
+
+def _open_secrets(lease: Signed[Lease], key: OneTimeKey) -> LeaseSecrets:
+    plaintext = key.open(lease.message.sealed, LEASE_INFO_LABEL + lease.message.outer)
+    try:
+        return decode_record(LeaseSecrets, plaintext)
+    except FormatError:
+        # `from None`: the frames below hold decoded keys; they must not hang on the error.
+        raise DecryptionError("decryption failed") from None
+
+
+def _open_part(leased: LeasedItem, outer: LeaseOuter, read_item: ReadItem) -> OpenedPart:
+    header = ItemHeader(ITEM_FORMAT, outer.client, outer.project, leased.item, leased.version)
+    served = read_item(header)
+    if served.size != len(served.data):
+        raise TamperedError("the vault served a part of the item")
+    opened: OpenedItem = open_item(
+        served.header, served.data, SecretBytes(leased.dek), expected=header, digest=leased.digest
+    )
+    return OpenedPart(leased.item, leased.version, opened.metadata, opened.content)
+
+
+def make_receipt(outer: LeaseOuter, identity: Signer, event: str, erased: str | None, now: datetime) -> bytes:
+    """Sign a receipt for a lease of ours; returns the frame's bytes."""
+    return sign_message(
+        Receipt(
+            client=outer.client,
+            project=outer.project,
+            lease_id=outer.lease_id,
+            item=outer.item,
+            event=event,
+            erased=erased,
+            at=now,
+        ),
+        identity,
+    ).data

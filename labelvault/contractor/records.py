@@ -1,0 +1,147 @@
+"""What a contractor's device remembers of its openings: ids and times, nothing that opens or names anything.
+
+`state.db` also keeps the highest issuer time ever seen, so that setting the clock back revives nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from labelvault.database import Database, Schema
+from labelvault.errors import LeaseError
+from labelvault.wire.codec import decode, encode
+from labelvault.wire.messages import LeaseOuter
+from labelvault.wire.schema import decode_record, encode_record
+from labelvault.wire.times import from_ms, to_ms
+
+STATE_SCHEMA: Final = Schema(
+    version=1,
+    missing="`labelvault contractor init` makes it",
+    statements="""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE openings (
+  lease_id BLOB PRIMARY KEY, outer BLOB NOT NULL, opened_ms INTEGER NOT NULL, closed_ms INTEGER,
+  folder TEXT, files BLOB, erased TEXT, receipt_due BLOB
+) WITHOUT ROWID;
+""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningRecord:
+    """One opening.
+
+    Attributes:
+        lease_id: 32 bytes.
+        item: the task's id, 16 bytes.
+        state: `open` or `closed`.
+        folder: where files were written, if they were.
+        erased: with `closed`: `process-exit` or `best-effort`.
+    """
+
+    lease_id: bytes
+    item: bytes
+    opened_at: datetime
+    expires_at: datetime
+    state: str
+    folder: Path | None
+    erased: str | None
+
+
+class OpeningLog:
+    """`state.db` of a contractor's home."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open it, or make it with `create`."""
+        self._database = Database(path, STATE_SCHEMA, create=create)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def high_water(self) -> datetime:
+        """Return the latest issuer time that was ever seen."""
+        return from_ms(int.from_bytes(self._database.meta("issuer_ms") or b"", "big"))
+
+    def opened(self, outer: LeaseOuter, now: datetime, folder: Path | None, files: list[tuple[int, int]]) -> None:
+        """Remember an opening, and that the issuer's time has reached its issue.
+
+        Args:
+            outer: the lease's readable part.
+            now: our time.
+            folder: where files were written.
+            files: (device, inode) of each, by which they are known again without keeping a name.
+        """
+        with self._database.transaction():
+            if outer.issued_at > self.high_water():
+                self._database.set_meta("issuer_ms", to_ms(outer.issued_at).to_bytes(8, "big"))
+            self._database.execute(
+                "INSERT INTO openings VALUES (?, ?, ?, NULL, ?, ?, NULL, NULL)",
+                outer.lease_id,
+                encode_record(outer),
+                to_ms(now),
+                str(folder) if folder else None,
+                encode([[device, inode] for device, inode in files]) if folder else None,
+            )
+
+    def closed(self, lease_id: bytes, erased: str, receipt: bytes, now: datetime) -> None:
+        """Remember that an opening is closed and its receipt is to be posted; a second close changes nothing."""
+        with self._database.transaction():
+            self._database.execute(
+                "UPDATE openings SET closed_ms = ?, erased = ?, receipt_due = ?, folder = NULL, files = NULL"
+                " WHERE lease_id = ? AND closed_ms IS NULL",
+                to_ms(now),
+                erased,
+                receipt,
+                lease_id,
+            )
+
+    def receipts_due(self) -> list[tuple[bytes, bytes]]:
+        """Return (lease id, receipt) of closes whose receipt the vault has not taken yet."""
+        rows = self._database.rows("SELECT lease_id, receipt_due FROM openings WHERE receipt_due IS NOT NULL")
+        return [(bytes(lease_id), bytes(receipt)) for lease_id, receipt in rows]
+
+    def receipt_posted(self, lease_id: bytes) -> None:
+        """Remember that the vault took the close receipt."""
+        with self._database.transaction():
+            self._database.execute("UPDATE openings SET receipt_due = NULL WHERE lease_id = ?", lease_id)
+
+    def outer(self, lease_id: bytes) -> LeaseOuter:
+        """Return the readable part of a lease that was opened here.
+
+        Raises:
+            LeaseError: none of this id was.
+        """
+        row = self._database.row("SELECT outer FROM openings WHERE lease_id = ?", lease_id)
+        if row is None:
+            raise LeaseError("no task was opened here under this lease")
+        return decode_record(LeaseOuter, bytes(row[0]))
+
+    def files(self, lease_id: bytes) -> tuple[Path, frozenset[tuple[int, int]]] | None:
+        """Return the folder and files that an opening wrote, if it did and is not closed."""
+        row = self._database.row("SELECT folder, files FROM openings WHERE lease_id = ?", lease_id)
+        if row is None or row[0] is None:
+            return None
+        found: Any = decode(bytes(row[1]))
+        return Path(row[0]), frozenset((device, inode) for device, inode in found)
+
+    def all(self) -> list[OpeningRecord]:
+        """List openings, oldest first."""
+        rows = self._database.rows(
+            "SELECT outer, opened_ms, closed_ms, folder, erased FROM openings ORDER BY opened_ms"
+        )
+        return [_record(row) for row in rows]
+
+
+def _record(row: tuple[Any, ...]) -> OpeningRecord:
+    outer = decode_record(LeaseOuter, bytes(row[0]))
+    return OpeningRecord(
+        outer.lease_id,
+        outer.item,
+        from_ms(row[1]),
+        outer.expires_at,
+        "open" if row[2] is None else "closed",
+        None if row[3] is None else Path(row[3]),
+        row[4],
+    )

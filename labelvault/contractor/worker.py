@@ -1,0 +1,191 @@
+"""The parent's end of an opening in a child process. The parent signs; it never holds a key that opens, nor plaintext."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import labelvault
+from labelvault import errors
+from labelvault.contractor.child import receive, send
+from labelvault.contractor.membership import Membership
+from labelvault.errors import DeniedError, LabelVaultError, LeaseClosedError, LeaseError, RelayError
+from labelvault.wire.codec import Value
+from labelvault.wire.frame import Signed
+from labelvault.wire.messages import LeaseOuter, OpenRequest
+
+_EXIT_TIMEOUT_S: Final = 10
+# The package's own folder is put on the path, since -I drops PYTHONPATH and the working directory with whatever they
+# would inject; it is the folder that this process itself was loaded from.
+_BOOT: Final = "import sys; sys.path.insert(0, sys.argv.pop()); from labelvault.contractor.child import main; main()"
+
+
+class Worker:
+    """A child process that has made a one-time key and waits for its lease."""
+
+    def __init__(self) -> None:
+        """Start the child.
+
+        Raises:
+            LeaseError: it did not start.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            package = Path(labelvault.__file__).parent.parent
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _BOOT, str(theirs.fileno()), str(package)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                # No variable of this process's environment reaches the one that holds keys.
+                env={
+                    name: os.environ[name] for name in ("SYSTEMROOT", "COVERAGE_PROCESS_CONFIG") if name in os.environ
+                },
+                # Ctrl-C is for the parent, which closes in order.
+                start_new_session=True,
+            )
+        self._channel = ours
+        try:
+            first, _ = receive(ours)
+            self.one_time_key: bytes = first["one_time_key"]
+        except (EOFError, OSError) as error:
+            self.stop()
+            raise LeaseError("the opening process did not start") from error
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self._process.poll() is None
+
+    def open(
+        self, membership: Membership, request: Signed[OpenRequest], lease: bytes, folder: Path | None
+    ) -> list[tuple[int, int]]:
+        """Hand the child its lease; it fetches, checks and opens.
+
+        Returns:
+            (device, inode) of the files that it wrote, if it was given a folder.
+
+        Raises:
+            LabelVaultError: what the child found, as the kind that it was there.
+        """
+        answer = self._call(
+            {
+                "command": "open",
+                "contractor": request.frame.signer,
+                "identity_key": membership.identity_key,
+                "invite": membership.invite.data,
+                "certificate": membership.certificate.data,
+                "request": request.data,
+                "lease": lease,
+                "folder": None if folder is None else str(folder),
+            }
+        )
+        return [(device, inode) for device, inode in answer["opened"]]
+
+    def show(self, descriptor: int) -> None:
+        """Have the child write its task as text to a descriptor of ours.
+
+        Raises:
+            LeaseClosedError: the child has ended.
+        """
+        self._call({"command": "show"}, (descriptor,))
+
+    def _call(self, message: Value, descriptors: tuple[int, ...] = ()) -> Any:
+        try:
+            send(self._channel, message, descriptors)
+            answer, _ = receive(self._channel)
+        except (EOFError, OSError) as error:
+            raise LeaseClosedError("the opening process has ended") from error
+        if "error" in answer:
+            raise _rebuilt(answer["error"], answer["message"])
+        return answer
+
+    def stop(self) -> None:
+        """End the child and wait until it has exited: from then on nothing holds its keys and plaintext."""
+        try:
+            send(self._channel, {"command": "close"})
+        except OSError:
+            self._process.terminate()
+        self._channel.close()
+        try:
+            self._process.wait(_EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Opening:
+    """A task that is open in a child process. Close it, or use it in a `with` block.
+
+    Attributes:
+        lease_id: 32 bytes.
+        item: the task's id, 16 bytes.
+        expires_at: the lease's end; the child exits then by itself.
+        folder: where its files are, if they were written; then the child has exited already.
+    """
+
+    def __init__(
+        self, worker: Worker, outer: LeaseOuter, folder: Path | None, on_close: Callable[["Opening"], None]
+    ) -> None:
+        """Made by `Contractor.begin`."""
+        self._worker = worker
+        self._on_close = on_close
+        self._closed = False
+        self.lease_id = outer.lease_id
+        self.item = outer.item
+        self.expires_at: datetime = outer.expires_at
+        self.folder = folder
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._worker.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child still holds the task."""
+        return self._worker.alive
+
+    def show(self, descriptor: int) -> None:
+        """Write the task as text to a descriptor, such as `sys.stdout.fileno()`.
+
+        Raises:
+            LeaseClosedError: it was closed, has expired, or was written to a folder.
+        """
+        self._worker.show(descriptor)
+
+    def close(self) -> None:
+        """End the child, wait for its exit, and post the receipt that says so. Closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._worker.stop()
+            self._on_close(self)
+
+    def __enter__(self) -> "Opening":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _rebuilt(kind: str, message: str) -> LabelVaultError:
+    """Return the child's error as its kind; kinds that need more than a message become a RelayError."""
+    found = getattr(errors, kind, None)
+    if isinstance(found, type) and issubclass(found, LabelVaultError) and not issubclass(found, DeniedError):
+        try:
+            return found(message)
+        except TypeError:
+            return RelayError(message)
+    return RelayError(message)

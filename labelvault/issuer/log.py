@@ -1,0 +1,93 @@
+"""The ledger's place in `client.db`: entries, tree nodes and the newest checkpoint, appended in one transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from labelvault.database import Database
+from labelvault.errors import LedgerError
+from labelvault.ledger.checkpoint import Checkpoint, ledger_origin, sign_checkpoint
+from labelvault.ledger.entries import Entry, decode_entry, encode_entry
+from labelvault.ledger.tree import append, leaf_hash, root
+from labelvault.wire.frame import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an entry stands: its index from 0, and its 32-byte RFC 6962 leaf hash."""
+
+    index: int
+    leaf: bytes
+
+
+class Log:
+    """The ledger of one certificate's epoch. All writing happens inside the caller's transaction."""
+
+    def __init__(self, database: Database, client: bytes, epoch: bytes) -> None:
+        """Use a database's ledger.
+
+        Args:
+            database: open `client.db`.
+            client: the client's id, 32 bytes.
+            epoch: the ledger's epoch, 16 bytes.
+        """
+        self._database = database
+        self.origin = ledger_origin(client, epoch)
+
+    def size(self) -> int:
+        """Return how many entries there are."""
+        return int(self._database.scalar("SELECT coalesce(max(number), -1) + 1 FROM ledger_entries"))
+
+    def read_node(self, level: int, position: int) -> bytes:
+        """Return a stored tree node; see `labelvault.ledger.tree`.
+
+        Raises:
+            LedgerError: it is missing.
+        """
+        row = self._database.row("SELECT hash FROM ledger_nodes WHERE level = ? AND position = ?", level, position)
+        if row is None:
+            raise LedgerError(f"the ledger lacks node {level}/{position}")
+        return bytes(row[0])
+
+    def position_of(self, entry: Entry) -> Position:
+        """Return where `entry` will stand if it is the next one that this transaction appends."""
+        return Position(self.size(), leaf_hash(encode_entry(entry)))
+
+    def append(self, entry: Entry) -> Position:
+        """Add an entry; durable when the surrounding transaction commits."""
+        data = encode_entry(entry)
+        size, leaf = self.size(), leaf_hash(data)
+        self._database.execute("INSERT INTO ledger_entries VALUES (?, ?)", size, data)
+        for node in append(size, leaf, self.read_node):
+            self._database.execute("INSERT INTO ledger_nodes VALUES (?, ?, ?)", node.level, node.index, node.hash)
+        return Position(size, leaf)
+
+    def sign(self, name: str, signer: Signer) -> str:
+        """Sign a checkpoint over all entries, and keep it as the newest.
+
+        Returns:
+            The signed note's text (C2SP tlog-checkpoint).
+        """
+        size = self.size()
+        text = sign_checkpoint(Checkpoint(self.origin, size, root(size, self.read_node)), name, signer)
+        self._database.set_meta("checkpoint", text.encode())
+        return text
+
+    def newest_checkpoint(self) -> str:
+        """Return the newest signed note.
+
+        Raises:
+            LedgerError: none was ever signed.
+        """
+        text = self._database.meta("checkpoint")
+        if text is None:
+            raise LedgerError("the ledger has no checkpoint")
+        return text.decode()
+
+    def raw_entries(self) -> list[bytes]:
+        """Return all entries' exact bytes, in order."""
+        rows: list[tuple[Any, ...]] = self._database.rows("SELECT entry FROM ledger_entries ORDER BY number")
+        return [bytes(row[0]) for row in rows]
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, decoded."""
+        return [decode_entry(data) for data in self.raw_entries()]

@@ -1,0 +1,61 @@
+"""`client.db`: one SQLite file for catalog, grants, counters, spent keys, stored answers, clock and ledger.
+
+One file, so that a release is one transaction: entry, spent key, counters and answer are durable together, before the
+answer leaves [G5]. No KEK and no key of a person stands in it.
+"""
+
+from typing import Final
+
+from labelvault.database import Schema
+
+CLIENT_SCHEMA: Final = Schema(
+    version=1,
+    missing="`labelvault client init` makes it",
+    statements="""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE projects (
+  project BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor_bytes INTEGER NOT NULL,
+  kek_id BLOB NOT NULL, kek_generation INTEGER NOT NULL, frozen INTEGER NOT NULL DEFAULT 0,
+  submission_public BLOB NOT NULL, submission_wrapped BLOB NOT NULL, created_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE batches (
+  batch BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, name TEXT NOT NULL,
+  gold INTEGER NOT NULL, UNIQUE (project, gold, name)
+) WITHOUT ROWID;
+CREATE TABLE items (
+  item BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, kind TEXT NOT NULL, source TEXT NOT NULL,
+  name TEXT NOT NULL, batch BLOB REFERENCES batches, version INTEGER, UNIQUE (project, source)
+) WITHOUT ROWID;
+CREATE INDEX items_by_batch ON items (batch);
+CREATE TABLE versions (
+  item BLOB NOT NULL REFERENCES items, version INTEGER NOT NULL, digest BLOB NOT NULL,
+  payload_bytes INTEGER NOT NULL, wrapped BLOB NOT NULL, kek_id BLOB NOT NULL, kek_generation INTEGER NOT NULL,
+  source_hash BLOB NOT NULL, metadata BLOB NOT NULL, sealed_ms INTEGER NOT NULL, PRIMARY KEY (item, version)
+) WITHOUT ROWID;
+CREATE TABLE contractors (
+  key BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, card BLOB NOT NULL, revoked_ms INTEGER
+) WITHOUT ROWID;
+CREATE TABLE certificates (serial INTEGER PRIMARY KEY, frame BLOB NOT NULL);
+CREATE TABLE grants (
+  hash BLOB PRIMARY KEY, grant_id BLOB NOT NULL UNIQUE, project BLOB NOT NULL REFERENCES projects,
+  contractor BLOB NOT NULL REFERENCES contractors, frame BLOB NOT NULL, revoked_ms INTEGER
+) WITHOUT ROWID;
+CREATE TABLE leases (
+  lease_id BLOB PRIMARY KEY, grant_hash BLOB NOT NULL REFERENCES grants, item BLOB NOT NULL,
+  issued_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, slot_ended_ms INTEGER
+) WITHOUT ROWID;
+CREATE INDEX leases_by_grant ON leases (grant_hash, issued_ms);
+CREATE TABLE receipts (
+  lease_id BLOB NOT NULL REFERENCES leases, event TEXT NOT NULL, PRIMARY KEY (lease_id, event)
+) WITHOUT ROWID;
+CREATE TABLE spent_keys (key_hash BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE answers (
+  request_hash BLOB PRIMARY KEY, grant_hash BLOB NOT NULL, lease_id BLOB, answer BLOB, keep_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX answers_by_grant ON answers (grant_hash);
+CREATE TABLE ledger_entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL);
+CREATE TABLE ledger_nodes (
+  level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, position)
+) WITHOUT ROWID;
+""",
+)

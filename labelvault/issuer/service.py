@@ -1,0 +1,302 @@
+"""The issuer at work: bytes in, bytes out, one transaction a message; through the mailbox or in process."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Final
+
+from labelvault.database import Database
+from labelvault.errors import (
+    DecryptionError,
+    DeniedError,
+    FormatError,
+    GrantExpiredError,
+    KeystoreError,
+    SignatureError,
+)
+from labelvault.issuer.authorize import authorize
+from labelvault.issuer.catalog import CatalogVersion, opened_together
+from labelvault.issuer.log import Log
+from labelvault.issuer.release import IssuerIdentity, release, released_entry
+from labelvault.issuer.state import State
+from labelvault.keys.kek import Kek, KekFiles
+from labelvault.ledger.entries import Denied, ReceiptEntry
+from labelvault.relay.protocol import Relay
+from labelvault.wire.frame import Signed, open_frame, parse_frame, sign_message
+from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
+from labelvault.wire.messages import Denial, OpenRequest, Receipt
+from labelvault.wire.times import truncate
+
+_FETCH_LIMIT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReport:
+    """What one pass did.
+
+    Attributes:
+        released: leases sent.
+        denied: denials sent, by code.
+        receipts: receipts recorded.
+        junk: messages that were nothing, or came from nobody that was enrolled.
+    """
+
+    released: int = 0
+    denied: dict[str, int] = field(default_factory=dict)
+    receipts: int = 0
+    junk: int = 0
+
+    @property
+    def handled(self) -> int:
+        """How many messages the pass handled."""
+        return self.released + sum(self.denied.values()) + self.receipts + self.junk
+
+
+class _Junk(Exception):
+    """Nothing that deserves an answer or a durable trace."""
+
+
+class Issuer:
+    """Answers open requests and records receipts for one client.
+
+    Holds unwrapped project KEKs while it runs, and the certified signing key; not the client's identity key.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        identity_key: bytes,
+        client: ClientId,
+        identity: IssuerIdentity,
+        keks: KekFiles,
+        relay: Relay,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Put an issuer together; `labelvault.client.Client.issuer` does it from a home.
+
+        Args:
+            database: a connection of its own to `client.db`.
+            identity_key: the client's identity key, 32 bytes; it signed the certificate and every grant.
+            client: the client's id.
+            identity: the issuer's certified key.
+            keks: the client's wrapped KEKs.
+            relay: how to reach the vault.
+            clock: says the time, aware UTC.
+        """
+        self._database = database
+        self._client = client
+        self._identity = identity
+        self._keks = keks
+        self._relay = relay
+        self._clock = clock
+        self._state = State(database, identity_key, client, identity.certificate.message.epoch)
+        self._log = Log(database, client, identity.certificate.message.epoch)
+        self._unwrapped: dict[tuple[bytes, int], Kek] = {}
+        self._tally: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Drop the KEKs, and close database and relay."""
+        self._unwrapped.clear()
+        self._database.close()
+        self._relay.close()
+
+    def __enter__(self) -> "Issuer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def handle(self, data: bytes) -> bytes | None:
+        """Handle one message.
+
+        Args:
+            data: a frame, as it arrived.
+
+        Returns:
+            The answer's frame: a lease or a denial. None for a receipt, and for junk.
+
+        Raises:
+            ClockError: this machine's clock runs behind; nothing was recorded.
+            GrantExpiredError: the issuer's certificate is not valid now; nothing was recorded.
+            StoreError: `client.db` refused; nothing was recorded, and the same message may be handled again.
+        """
+        try:
+            frame = parse_frame(data)
+            if not self._state.is_enrolled(frame.signer):
+                raise _Junk
+            if frame.type == Receipt.TYPE:
+                self._receipt(open_frame(data, Receipt, frame.signer))
+                return None
+            return self._request(open_frame(data, OpenRequest, frame.signer))
+        except (FormatError, SignatureError, _Junk):
+            self._tally["junk"] += 1
+            return None
+
+    def _now(self) -> datetime:
+        now = self._state.tick(self._clock())
+        certificate = self._identity.certificate.message
+        if not certificate.not_before <= now < certificate.expires_at:
+            raise GrantExpiredError("the issuer's certificate is not valid now; the client has to certify it anew")
+        return now
+
+    def _request(self, request: Signed[OpenRequest]) -> bytes:
+        if request.message.client != self._client:
+            raise _Junk
+        with self._database.transaction():
+            now = self._now()
+            stored = self._state.stored_answer(request.hash, now)
+            if stored is not None:
+                self._tally["repeated"] += 1
+                return stored.answer or self._denial(request, "replayed", now)
+            if now >= request.message.expires_at:
+                # Anyone can replay an expired request for ever: answer, but let it grow nothing.
+                self._tally["denied stale"] += 1
+                return self._denial(request, "stale", now)
+            try:
+                answer = self._release(request, now)
+            except DeniedError as denied:
+                answer = self._record_denial(request, denied.code, now)
+            except (DecryptionError, KeystoreError, SignatureError):
+                answer = self._record_denial(request, "unavailable", now)
+            self._checkpoint()
+        return answer
+
+    def _release(self, request: Signed[OpenRequest], now: datetime) -> bytes:
+        grant = self._state.grant(request.message.grant_hash)
+        if grant is None:
+            raise DeniedError("unknown")
+        authorized = authorize(request, grant, self._state.usage(request, grant, now), now)
+        try:
+            versions = opened_together(self._database, self._client, request.message.item)
+        except FormatError:
+            raise DeniedError("unavailable") from None
+        entry = released_entry(authorized, versions)
+        # Position first, so that the lease can name its entry; the entry is written only once the lease is made, and
+        # both are in this one transaction.
+        position = self._log.position_of(entry)
+        try:
+            lease = release(authorized, versions, position, self._kek, self._identity)
+        except FormatError:
+            raise DeniedError("unavailable") from None
+        self._log.append(entry)
+        self._state.record_release(authorized, lease.data)
+        self._tally["released"] += 1
+        return lease.data
+
+    def _kek(self, version: CatalogVersion) -> Kek:
+        name = (version.kek_id, version.kek_generation)
+        if name not in self._unwrapped:
+            self._unwrapped[name] = self._keks.load(version.header.project, *name)
+        return self._unwrapped[name]
+
+    def _record_denial(self, request: Signed[OpenRequest], code: str, now: datetime) -> bytes:
+        answer = self._denial(request, code, now)
+        self._log.append(
+            Denied(
+                at=now,
+                request_hash=request.hash,
+                contractor=request.frame.signer,
+                project=request.message.project,
+                code=code,
+            )
+        )
+        self._state.record_denial(request, answer)
+        self._tally[f"denied {code}"] += 1
+        return answer
+
+    def _denial(self, request: Signed[OpenRequest], code: str, now: datetime) -> bytes:
+        message = Denial(
+            client=self._client,
+            project=request.message.project,
+            request_hash=request.hash,
+            code=code,
+            certificate=self._identity.certificate.data,
+            at=truncate(now),
+        )
+        return sign_message(message, self._identity.signer).data
+
+    def _receipt(self, receipt: Signed[Receipt]) -> None:
+        message = receipt.message
+        with self._database.transaction():
+            lease = self._state.lease(message.lease_id)
+            # Bound to its client and lease: another contractor's, client's or item's receipt ends nothing.
+            if (
+                lease is None
+                or message.client != self._client
+                or receipt.frame.signer != lease.contractor
+                or (message.project, message.item) != (lease.project, lease.item)
+            ):
+                raise _Junk
+            now = self._now()
+            if self._state.record_receipt(message, now):
+                self._log.append(
+                    ReceiptEntry(
+                        at=now,
+                        lease_id=message.lease_id,
+                        contractor=lease.contractor,
+                        event=message.event,
+                        erased=message.erased,
+                    )
+                )
+                self._checkpoint()
+                self._tally["receipts"] += 1
+
+    def _checkpoint(self) -> None:
+        self._log.sign(self._identity.name, self._identity.signer)
+
+    def answer(self) -> AnswerReport:
+        """Make one pass over the mailbox: fetch, handle, post the answer, acknowledge.
+
+        A message is acknowledged only after its answer was posted; after a crash it is handled again, and gets its
+        stored answer.
+
+        Raises:
+            As `handle`, and RelayError or StoreError when the vault fails.
+        """
+        self._tally.clear()
+        mailbox = issuer_mailbox(self._client)
+        after = 0
+        while messages := self._relay.fetch(mailbox, after=after, limit=_FETCH_LIMIT):
+            for number, data in messages:
+                answer = self.handle(data)
+                if answer is not None:
+                    self._relay.post(contractor_mailbox(self._client, parse_frame(data).signer), answer)
+                self._relay.ack(mailbox, number)
+                after = number
+        self._settle()
+        return self._report()
+
+    def _settle(self) -> None:
+        with self._database.transaction():
+            self._state.count_junk(self._tally["junk"])
+            if self._tally["released"] or self._tally["receipts"]:
+                self._state.prune(self._state.tick(self._clock()))
+
+    def _report(self) -> AnswerReport:
+        denied = {name.removeprefix("denied "): n for name, n in self._tally.items() if name.startswith("denied ")}
+        return AnswerReport(self._tally["released"], denied, self._tally["receipts"], self._tally["junk"])
+
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        poll_s: float = 0.05,
+        on_pass: Callable[[AnswerReport], None] | None = None,
+    ) -> None:
+        """Answer until told to stop.
+
+        Args:
+            stop: ends the loop after the pass that is under way.
+            poll_s: pause between passes, in seconds.
+            on_pass: called after each pass that handled something.
+        """
+        while not stop.is_set():
+            report = self.answer()
+            if report.handled and on_pass is not None:
+                on_pass(report)
+            stop.wait(poll_s)

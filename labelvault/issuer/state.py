@@ -1,0 +1,230 @@
+"""What the issuer remembers, as questions and facts: grants, usage, spent keys, stored answers, leases, clock.
+
+Every method that changes something runs inside the caller's transaction.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from labelvault.crypto.hashing import tagged_hash
+from labelvault.database import Database
+from labelvault.errors import ClockError
+from labelvault.issuer.authorize import CLOCK_SKEW, Authorized, LiveLease, Usage
+from labelvault.issuer.catalog import task_facts
+from labelvault.wire.frame import Signed, open_frame
+from labelvault.wire.messages import Grant, OpenRequest, Receipt
+from labelvault.wire.times import from_ms, to_ms, truncate
+
+_SPENT_LABEL: Final = b"labelvault/v1/spent-key\0"
+_HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What a request was answered with; `answer` is None once it may not be handed out again."""
+
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A lease of the issuer's own records."""
+
+    lease_id: bytes
+    grant_hash: bytes
+    contractor: bytes
+    project: bytes
+    item: bytes
+    expires_at: datetime
+
+
+class State:
+    """The issuer's view of `client.db`."""
+
+    def __init__(self, database: Database, identity_key: bytes, client: bytes, epoch: bytes) -> None:
+        """Use a database.
+
+        Args:
+            database: open `client.db`.
+            identity_key: the client's, 32 bytes: grants must be signed by it, also those in our own state.
+            client: the client's id, 32 bytes.
+            epoch: the ledger's epoch, 16 bytes.
+        """
+        self._database = database
+        self._identity_key = identity_key
+        self._client = client
+        self._epoch = epoch
+
+    def tick(self, reading: datetime) -> datetime:
+        """Return the issuer's time, which never runs backwards, and remember it.
+
+        Args:
+            reading: what the clock says.
+
+        Raises:
+            ClockError: the clock is behind a time that this issuer already acted at, by more than the skew.
+        """
+        reading = truncate(reading)
+        seen = self._database.meta("clock_ms")
+        if seen is not None:
+            high = from_ms(int.from_bytes(seen, "big"))
+            if reading < high - CLOCK_SKEW:
+                raise ClockError(f"the clock says {reading.isoformat()}, but {high.isoformat()} has passed already")
+            reading = max(reading, high)
+        self._database.set_meta("clock_ms", to_ms(reading).to_bytes(8, "big"))
+        return reading
+
+    def is_enrolled(self, contractor: bytes) -> bool:
+        """Tell whether a contractor key was ever enrolled."""
+        return self._database.row("SELECT 1 FROM contractors WHERE key = ?", contractor) is not None
+
+    def grant(self, grant_hash: bytes) -> Signed[Grant] | None:
+        """Return a grant of our own state; one that isn't there is refused, however well signed.
+
+        Raises:
+            SignatureError: the stored frame is not one that the client's identity key signed.
+        """
+        row = self._database.row("SELECT frame FROM grants WHERE hash = ?", grant_hash)
+        return None if row is None else open_frame(bytes(row[0]), Grant, self._identity_key)
+
+    def usage(self, request: Signed[OpenRequest], grant: Signed[Grant], now: datetime) -> Usage:
+        """Return what `authorize` needs to know of this moment."""
+        now_ms = to_ms(now)
+        revoked, frozen = self._database.rows(
+            "SELECT coalesce(g.revoked_ms, c.revoked_ms), p.frozen FROM grants g"
+            " JOIN contractors c ON c.key = g.contractor JOIN projects p ON p.project = g.project"
+            " WHERE g.hash = ?",
+            grant.hash,
+        )[0]
+        total, recent, open_ = self._database.rows(
+            "SELECT count(*), coalesce(sum(issued_ms > ?), 0),"
+            " coalesce(sum(slot_ended_ms IS NULL AND expires_ms > ?), 0) FROM leases WHERE grant_hash = ?",
+            now_ms - _HOUR_MS,
+            now_ms,
+            grant.hash,
+        )[0]
+        accept_from = self._database.meta("accept_from_ms")
+        return Usage(
+            epoch=self._epoch,
+            accept_from=from_ms(int.from_bytes(accept_from or b"", "big")),
+            grant_revoked=revoked is not None,
+            frozen=bool(frozen),
+            key_spent=self._key_spent(request.message.one_time_key),
+            task=task_facts(self._database, request.message.item),
+            open_leases=open_,
+            total_leases=total,
+            released_last_hour=recent,
+            replaces=self._live_lease(request.message.replaces, now_ms),
+        )
+
+    def _key_spent(self, one_time_key: bytes) -> bool:
+        spent = tagged_hash(_SPENT_LABEL, one_time_key)
+        return self._database.row("SELECT 1 FROM spent_keys WHERE key_hash = ?", spent) is not None
+
+    def _live_lease(self, lease_id: bytes | None, now_ms: int) -> LiveLease | None:
+        row = lease_id and self._database.row(
+            "SELECT l.lease_id, l.grant_hash, g.contractor, l.item FROM leases l"
+            " JOIN grants g ON g.hash = l.grant_hash"
+            " WHERE l.lease_id = ? AND l.slot_ended_ms IS NULL AND l.expires_ms > ?",
+            lease_id,
+            now_ms,
+        )
+        return LiveLease(*(bytes(part) for part in row)) if row else None
+
+    def stored_answer(self, request_hash: bytes, now: datetime) -> StoredAnswer | None:
+        """Return what this very request was answered with, if it was answered before.
+
+        A lease is handed out again only while it lives and nothing of its grant is revoked or frozen.
+        """
+        row = self._database.row(
+            "SELECT a.answer FROM answers a"
+            " LEFT JOIN leases l ON l.lease_id = a.lease_id LEFT JOIN grants g ON g.hash = l.grant_hash"
+            " LEFT JOIN contractors c ON c.key = g.contractor LEFT JOIN projects p ON p.project = g.project"
+            " WHERE a.request_hash = ? AND (a.lease_id IS NULL OR (l.slot_ended_ms IS NULL AND l.expires_ms > ?"
+            " AND g.revoked_ms IS NULL AND c.revoked_ms IS NULL AND p.frozen = 0))",
+            request_hash,
+            to_ms(now),
+        )
+        if row is not None:
+            return StoredAnswer(None if row[0] is None else bytes(row[0]))
+        seen = self._database.row("SELECT 1 FROM answers WHERE request_hash = ?", request_hash)
+        return None if seen is None else StoredAnswer(None)
+
+    def record_release(self, authorized: Authorized, answer: bytes) -> None:
+        """Remember a release: lease, spent key, stored answer, and the slot that a renewal takes over."""
+        request, issued_ms = authorized.request, to_ms(authorized.issued_at)
+        expires_ms = to_ms(authorized.expires_at)
+        if authorized.replaces is not None:
+            self._end_slot(authorized.replaces.lease_id, authorized.issued_at)
+        self._database.execute(
+            "INSERT INTO leases VALUES (?, ?, ?, ?, ?, NULL)",
+            request.hash,
+            authorized.grant.hash,
+            request.message.item,
+            issued_ms,
+            expires_ms,
+        )
+        keep_ms = max(expires_ms, to_ms(request.message.expires_at))
+        self._spend(request, authorized.grant.hash, request.hash, answer, keep_ms)
+
+    def record_denial(self, request: Signed[OpenRequest], answer: bytes) -> None:
+        """Remember a denial: it spends the request's one-time key, and the same request gets the same answer."""
+        message = request.message
+        self._spend(request, message.grant_hash, None, answer, to_ms(message.expires_at))
+
+    def _spend(
+        self,
+        request: Signed[OpenRequest],
+        grant_hash: bytes,
+        lease_id: bytes | None,
+        answer: bytes,
+        keep_ms: int,
+    ) -> None:
+        spent = tagged_hash(_SPENT_LABEL, request.message.one_time_key)
+        self._database.execute("INSERT OR IGNORE INTO spent_keys VALUES (?)", spent)
+        self._database.execute(
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", request.hash, grant_hash, lease_id, answer, keep_ms
+        )
+
+    def lease(self, lease_id: bytes) -> LeaseRow | None:
+        """Return a lease of our own records."""
+        row = self._database.row(
+            "SELECT l.lease_id, l.grant_hash, g.contractor, g.project, l.item, l.expires_ms FROM leases l"
+            " JOIN grants g ON g.hash = l.grant_hash WHERE l.lease_id = ?",
+            lease_id,
+        )
+        if row is None:
+            return None
+        lease, grant_hash, contractor, project, item = (bytes(part) for part in row[:5])
+        return LeaseRow(lease, grant_hash, contractor, project, item, from_ms(row[5]))
+
+    def record_receipt(self, receipt: Receipt, now: datetime) -> bool:
+        """Remember a receipt for a lease of ours; a close frees the slot and withdraws the stored answer.
+
+        Returns:
+            False if this event of this lease was recorded before; then nothing changes.
+        """
+        added = self._database.execute("INSERT OR IGNORE INTO receipts VALUES (?, ?)", receipt.lease_id, receipt.event)
+        if added and receipt.event == "closed":
+            self._end_slot(receipt.lease_id, now)
+        return bool(added)
+
+    def _end_slot(self, lease_id: bytes, now: datetime) -> None:
+        self._database.execute(
+            "UPDATE leases SET slot_ended_ms = ? WHERE lease_id = ? AND slot_ended_ms IS NULL",
+            to_ms(now),
+            lease_id,
+        )
+        # The row stays until the request itself has expired, so that a replay is told from a fresh request.
+        self._database.execute("UPDATE answers SET answer = NULL WHERE lease_id = ?", lease_id)
+
+    def count_junk(self, count: int) -> None:
+        """Add to the one counter that junk leaves behind: a flood grows nothing else."""
+        if count:
+            total = int.from_bytes(self._database.meta("junk") or b"", "big") + count
+            self._database.set_meta("junk", total.to_bytes(8, "big"))
+
+    def prune(self, now: datetime) -> None:
+        """Drop answers whose request has expired and whose lease has ended; a replay of them is stale by itself."""
+        self._database.execute("DELETE FROM answers WHERE keep_ms < ?", to_ms(now - timedelta(minutes=1)))
