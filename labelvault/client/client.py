@@ -4,14 +4,14 @@ A home holds `root.keystore` (or whatever the root provider keeps), `identity.ke
 `keks/` with one wrapped KEK a file, `client.db`, and `config.json` with the vault's address.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from labelvault.client import queries
+from labelvault.client.home import create_home, read_vault_address
 from labelvault.client.project import Project
 from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
 from labelvault.crypto.hpke import OneTimeKey
@@ -25,18 +25,17 @@ from labelvault.issuer.release import IssuerIdentity
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.issuer.service import Issuer
 from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_card
-from labelvault.keys.files import make_private_dir, read_private, write_private
 from labelvault.keys.fingerprint import check_fingerprint
-from labelvault.keys.identity import load_signing_key, store_signing_key
+from labelvault.keys.identity import load_signing_key
 from labelvault.keys.kek import KekFiles
 from labelvault.keys.root import RootKey, RootKeyProvider
 from labelvault.ledger.checkpoint import issuer_key_name
-from labelvault.ledger.entries import Certified, Enrolled, Entry, Frozen, Revoked
+from labelvault.ledger.entries import Enrolled, Entry, Frozen, Revoked
 from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
 from labelvault.wire.frame import Signed, open_frame, sign_message
 from labelvault.wire.ids import ID_BYTES, ClientId, ProjectId, client_id
-from labelvault.wire.messages import VAULT_ADDRESS_BYTES, Invite, IssuerCertificate
+from labelvault.wire.messages import Invite, IssuerCertificate
 from labelvault.wire.times import to_ms, truncate
 
 CERTIFICATE_LIFETIME: Final = timedelta(days=365)
@@ -68,7 +67,7 @@ class Client:
             raise StoreError("client.db is unfinished: `client init` was interrupted; remove the home and run it again")
         self.identity_key: bytes = identity_key
         self.client_id: ClientId = client_id(identity_key)
-        self.vault = str(_read_config(home)["vault"])
+        self.vault = read_vault_address(home)
         self.certificate = self._newest_certificate()
         self.keks = KekFiles(home / "keks", root, self.client_id)
         issuer_key = load_signing_key(home / "issuer.key", root, "issuer", self.client_id)
@@ -95,31 +94,7 @@ class Client:
             StoreError: `client.db` can't be made.
         """
         home = Path(home)
-        if len(vault.encode()) > VAULT_ADDRESS_BYTES or not vault:
-            raise EnrolmentError(f"a vault's address has 1 to {VAULT_ADDRESS_BYTES} bytes")
-        if (home / "client.db").exists():
-            raise KeystoreError(f"{home} holds a client already; nothing was changed")
-        make_private_dir(home)
-        root_key = root.create(home)
-        identity, issuer = SigningKey.generate(), SigningKey.generate()
-        name = client_id(identity.public_key)
-        store_signing_key(home / "identity.key", identity, root_key, "client-identity", name)
-        store_signing_key(home / "issuer.key", issuer, root_key, "issuer", name)
-        write_private(home / "config.json", json.dumps({"vault": vault}).encode(), replace=False)
-        now = truncate(clock())
-        certificate = sign_message(
-            IssuerCertificate(
-                client=name,
-                issuer=issuer.public_key,
-                serial=1,
-                epoch=random_bytes(ID_BYTES),
-                not_before=now,
-                expires_at=now + CERTIFICATE_LIFETIME,
-                at=now,
-            ),
-            identity,
-        )
-        _create_database(home / "client.db", identity, issuer, certificate)
+        root_key = create_home(home, root, vault, truncate(clock()))
         return cls(home, root_key, clock)
 
     @classmethod
@@ -430,37 +405,3 @@ class Client:
         if contractors is not None:
             keys = frozenset(self.contractor(name).key for name in contractors)
         return queries.stated(self.database, self.ledger_entries(), keys, names, start, end)
-
-
-def _read_config(home: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(read_private(home / "config.json", _MAX_CONFIG_BYTES))
-    except ValueError as error:
-        raise KeystoreError("config.json is not valid JSON") from error
-    if not isinstance(config, dict) or set(config) != {"vault"} or not isinstance(config["vault"], str):
-        raise KeystoreError("config.json holds exactly the vault's address")
-    return config
-
-
-def _create_database(
-    path: Path, identity: SigningKey, issuer: SigningKey, certificate: Signed[IssuerCertificate]
-) -> None:
-    database = Database(path, CLIENT_SCHEMA, create=True)
-    try:
-        message = certificate.message
-        log = Log(database, message.client, message.epoch)
-        with database.transaction():
-            database.set_meta("identity_key", identity.public_key)
-            database.execute("INSERT INTO certificates VALUES (?, ?)", message.serial, certificate.data)
-            log.append(
-                Certified(
-                    at=message.at,
-                    issuer=issuer.public_key,
-                    serial=message.serial,
-                    certificate=certificate.hash,
-                    epoch=message.epoch,
-                )
-            )
-            log.sign(issuer_key_name(message.client), issuer)
-    finally:
-        database.close()

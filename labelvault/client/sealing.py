@@ -102,15 +102,13 @@ def seal_folder(
     """
     run = _Run()
     total = folder.count() if progress else 0
-    done = 0
-    for source in folder.items():
+    for done, source in enumerate(folder.items(), 1):
         try:
             _take(source, target, run)
         except ProjectError as error:
             folder.errors.append(error)
         except FormatError as error:
             folder.errors.append(ProjectError(str(error), *source.place))
-        done += 1
         if len(run.window) >= WINDOW_ITEMS or sum(len(p.sealed.payload) for p in run.window) >= WINDOW_BYTES:
             _flush(target, run)
         if progress:

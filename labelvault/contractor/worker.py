@@ -1,4 +1,4 @@
-"""The parent's end of an opening in a child process. The parent signs; it never holds a key that opens, nor plaintext."""
+"""The parent's end of an opening in a child process: it signs, and never holds a key that opens, nor plaintext."""
 
 import os
 import socket
