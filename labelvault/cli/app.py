@@ -22,9 +22,7 @@ _GROUPS: Final = {
     "drill": ("labelvault.cli.drill", "The attacker: try every key in stolen folders on everything."),
 }
 
-_EPILOG: Final = "\b\nExit codes:\n" + "\n".join(
-    f"  {code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items()
-)
+_EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items())
 
 
 class LazyGroup(click.Group):
@@ -75,18 +73,14 @@ def run(arguments: Sequence[str]) -> int:
         out.failed("Interrupted", "interrupted", "Run the command again; what was done so far stays done.")
         return exits.INTERRUPTED
     except LabelVaultError as error:
-        outcome = exits.outcome_of(error)
-        out.failed(type(error).__name__, str(error), outcome.next)
-        return outcome.code
+        return out.library_error(error)
     except BrokenPipeError:
         # Whoever read stdout has gone; keep the interpreter from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.UNEXPECTED
     except OSError as error:
         where = f": {error.filename}" if error.filename is not None else ""
-        out.failed(
-            type(error).__name__, f"{error.strerror}{where}", "Check the path, its permissions and the disk."
-        )
+        out.failed(type(error).__name__, f"{error.strerror}{where}", "Check the path, its permissions and the disk.")
         return exits.BAD_INPUT
     except Exception as error:  # noqa: BLE001  (the last resort: no traceback on a user's screen unless asked for)
         _unexpected(out, error, "--traceback" in arguments)

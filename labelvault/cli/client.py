@@ -13,7 +13,7 @@ from rich.table import Table
 from labelvault.cli import client_access, client_issuer
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.options import Passphrase
-from labelvault.cli.output import Output, cell, facts_table, moment, size, span, table
+from labelvault.cli.output import Output, cell, facts_table, size, span, table
 from labelvault.client import Client, GrantRecord, ItemRecord, PassphraseRoot, SealReport
 
 _KINDS: Final = ("guideline", "rubric", "gold", "task", "attachment")
@@ -89,12 +89,9 @@ def seal(name: str, folder: Path, home: Path, passphrase: Passphrase, out: Outpu
         "changed": report.changed,
         "same": report.same,
         "gone": report.gone,
-        "errors": [
-            {"file": error.file, "line": error.line, "message": str(error)} for error in report.errors
-        ],
+        "errors": [{"file": error.file, "line": error.line, "message": str(error)} for error in report.errors],
         "openings": [
-            {"batch": each.batch, "tasks": each.tasks, "requires": list(each.requires)}
-            for each in report.openings
+            {"batch": each.batch, "tasks": each.tasks, "requires": list(each.requires)} for each in report.openings
         ],
     }
     out.result(facts, *_sealed(report))
@@ -201,16 +198,14 @@ def _grants(grants: list[GrantRecord]) -> Table:
     now = datetime.now(UTC)
     return table(
         "Grants",
-        ["contractor", "project", "tier", "presence", "open#", "used#", "expires", "left", "state", "id"],
+        ["contractor", "project", "tier", "open#", "used#", "left", "state", "grant"],
         [
             (
                 each.contractor,
                 each.project,
-                each.tier,
-                each.presence,
+                each.tier if each.presence != "waived" else "desk, presence waived",
                 f"{each.open}/{each.limits.max_open}",
                 f"{each.total}/{each.limits.max_total}",
-                moment(each.expires_at),
                 span(each.expires_at - now),
                 _state(each.revoked),
                 each.grant_id.hex(),

@@ -68,12 +68,10 @@ def grant_facts(record: GrantRecord) -> dict[str, object]:
 @click.option("--name", required=True, help="What you call this contractor; nobody else sees it.")
 @click.option("--fingerprint", metavar="WORDS", help="Its fingerprint, as the contractor reads it out.")
 @client_options
-def enroll(
-    card: Path, name: str, fingerprint: str | None, home: Path, passphrase: Passphrase, out: Output
-) -> None:
+def enroll(card: Path, name: str, fingerprint: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Take in a contractor's CARD, checked against the fingerprint that the contractor reads out."""
     with opened(home, passphrase) as client:
-        record = client.enroll(read_input(card), ask_fingerprint(fingerprint, "the contractor"), name)
+        record = client.enroll(read_input(card), fingerprint=ask_fingerprint(fingerprint, "the contractor"), name=name)
     out.result(
         contractor_facts(record),
         facts_table([("name", record.name), ("tier", record.tier), ("host", record.host_label)]),
@@ -88,9 +86,7 @@ def enroll(
 @click.option("--expires", type=MOMENT, required=True, help="7d, 12h, or a time with its zone.")
 @click.option("--not-before", type=MOMENT, help="When it begins. [default: now]")
 @click.option("--max-open", type=click.IntRange(min=1), required=True, help="Tasks open at one time.")
-@click.option(
-    "--max-total", type=click.IntRange(min=1), required=True, help="Openings in the grant's whole life."
-)
+@click.option("--max-total", type=click.IntRange(min=1), required=True, help="Openings in the grant's whole life.")
 @click.option("--per-hour", type=click.IntRange(min=1), required=True, help="Openings in any hour.")
 @click.option("--lease-ttl", type=DURATION, required=True, help="How long one opening lives: 30m, 1h.")
 @click.option("--waive-presence", is_flag=True, help="Desks only: accept the weaker statement.")
@@ -198,9 +194,7 @@ def freeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> Non
     """Release nothing more of PROJECT until it is unfrozen."""
     with opened(home, passphrase) as client:
         client.freeze(project)
-    out.result(
-        {"project": project, "frozen": True}, f"{project} is frozen; what is open stays so until it expires."
-    )
+    out.result({"project": project, "frozen": True}, f"{project} is frozen; what is open stays so until it expires.")
 
 
 @click.command()

@@ -12,7 +12,7 @@ from labelvault.cli.files import read_input, write_output
 from labelvault.cli.options import Passphrase
 from labelvault.cli.output import Output, cell, facts_table, moment, span, table
 from labelvault.cli.prompts import ask_fingerprint
-from labelvault.cli.values import LEASE_ID
+from labelvault.cli.values import ID_START, the_one
 from labelvault.contractor import Contractor, Membership, OpeningRecord
 
 
@@ -50,9 +50,7 @@ def card(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
     with opened(home, passphrase) as me:
         write_output(output, me.card())
         fingerprint = me.card_fingerprint
-    out.result(
-        {"card": output, "fingerprint": fingerprint}, f"Wrote {output}.", f"Fingerprint: {fingerprint}"
-    )
+    out.result({"card": output, "fingerprint": fingerprint}, f"Wrote {output}.", f"Fingerprint: {fingerprint}")
 
 
 @command.command()
@@ -62,22 +60,17 @@ def card(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
 def join(invite: Path, fingerprint: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Join with the client's INVITE, checked against the client's fingerprint; binds this home to it."""
     with opened(home, passphrase) as me:
-        me.join(read_input(invite), ask_fingerprint(fingerprint, "the client"))
-        joined = _member(me)
+        # A home that has joined keeps the client's key pinned: a further invite is checked against that.
+        spoken = ask_fingerprint(fingerprint, "the client") if me.joined is None else fingerprint
+        joined = me.join(read_input(invite), fingerprint=spoken)
     out.result(_membership_facts(joined), _membership(joined))
-
-
-def _member(me: Contractor) -> Membership:
-    joined = me.joined
-    if joined is None:
-        raise click.UsageError("not joined yet: labelvault contractor join INVITE")
-    return joined
 
 
 def _membership_facts(joined: Membership) -> dict[str, Any]:
     return {
-        "client": joined.client_id,
+        "client": joined.client,
         "project_id": joined.project,
+        "grant": joined.grant.message.grant_id,
         "tier": joined.tier,
         "presence": joined.presence,
         "expires_at": joined.expires_at,
@@ -89,7 +82,7 @@ def _membership(joined: Membership) -> Any:
     left = span(joined.expires_at - datetime.now(UTC))
     return facts_table(
         [
-            ("client", joined.client_id.hex()),
+            ("client", joined.client.hex()),
             ("tier", joined.tier),
             ("presence", joined.presence),
             ("access until", f"{moment(joined.expires_at)} ({left})"),
@@ -140,7 +133,7 @@ def _openings(openings: list[OpeningRecord], now: datetime) -> Any:
                 cell(each.state, "yellow" if each.state == "open" else "green"),
                 span(each.expires_at - now) if each.state == "open" else "",
                 each.item.hex(),
-                each.lease_id.hex(),
+                each.lease_id.hex()[:16],
                 each.folder or "",
                 each.erased or "",
             )
@@ -150,15 +143,15 @@ def _openings(openings: list[OpeningRecord], now: datetime) -> Any:
 
 
 @command.command()
-@click.argument("lease", type=LEASE_ID)
+@click.argument("lease", metavar="LEASE", type=ID_START)
 @contractor_options
-def close(lease: bytes, home: Path, passphrase: Passphrase, out: Output) -> None:
-    """Close an opening that wrote files: erase them and tell the client."""
+def close(lease: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Close an opening that wrote files: erase them and tell the client. The id may be shortened."""
     with opened(home, passphrase) as me:
-        me.close(lease)
-        closed = next((each for each in me.openings() if each.lease_id == lease), None)
-    erased = closed.erased if closed is not None else None
-    out.result({"lease": lease, "state": "closed", "erased": erased}, f"Closed ({erased}).")
+        found = the_one(lease, [each.lease_id for each in me.openings()])
+        me.close_opening(found)
+        erased = next(each.erased for each in me.openings() if each.lease_id == found)
+    out.result({"lease": found, "state": "closed", "erased": erased}, f"Closed ({erased}).")
 
 
 contractor_session.add_to(command)

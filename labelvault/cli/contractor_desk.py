@@ -9,11 +9,10 @@ from typing import Any, Final
 import click
 
 from labelvault.cli.contractor_home import contractor_options, opened
-from labelvault.cli.exits import outcome_of
 from labelvault.cli.options import Passphrase
 from labelvault.cli.output import Output, span, table
 from labelvault.cli.signals import Ending, told_to_end
-from labelvault.cli.values import ITEM_ID
+from labelvault.cli.values import ID_START, ITEM_ID, the_one
 from labelvault.contractor import Contractor, Opening
 from labelvault.errors import LabelVaultError
 
@@ -101,7 +100,7 @@ class Desk:
         try:
             self._do(words)
         except LabelVaultError as error:
-            self._out.failed(type(error).__name__, str(error), outcome_of(error).next)
+            self._out.library_error(error)
         except click.UsageError as error:
             self._out.failed("UsageError", error.format_message(), _COMMANDS)
 
@@ -114,20 +113,16 @@ class Desk:
             case ["list"]:
                 self._list()
             case ["show", lease]:
-                self._show(self._find(lease))
+                self._show(self._held(lease))
             case ["close", lease]:
-                self._close(self._find(lease))
+                self._close(self._held(lease))
             case ["quit"]:
                 self._ended = True
             case _:
                 raise click.UsageError("no such command")
 
-    def _find(self, prefix: str) -> bytes:
-        """Return the one held lease that begins so."""
-        found = [lease for lease in self._openings if lease.hex().startswith(prefix.lower())]
-        if len(found) != 1:
-            raise click.UsageError("no open lease begins so" if not found else "several open leases begin so")
-        return found[0]
+    def _held(self, start: str) -> bytes:
+        return the_one(ID_START.convert(start, None, None), self._openings)
 
     def _open(self, item: bytes) -> None:
         opening = self._me.begin(item, timeout_s=self._timeout_s)
@@ -149,9 +144,7 @@ class Desk:
             for lease, opening in self._openings.items()
         ]
         rows = [(o.item.hex(), lease.hex()[:16], self._left(o)) for lease, o in self._openings.items()]
-        self._out.result(
-            {"event": "list", "openings": leases}, table("Open", ["item", "lease", "left"], rows)
-        )
+        self._out.result({"event": "list", "openings": leases}, table("Open", ["item", "lease", "left"], rows))
 
     def _show(self, lease: bytes) -> None:
         if self._out.as_json:

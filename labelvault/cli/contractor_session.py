@@ -12,7 +12,7 @@ from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.options import Passphrase
 from labelvault.cli.output import Output, moment, span
 from labelvault.cli.signals import Ending, told_to_end
-from labelvault.cli.values import ITEM_ID
+from labelvault.cli.values import GRANT_ID, ITEM_ID
 from labelvault.contractor import Opening
 
 _TICK_S = 1.0
@@ -26,9 +26,8 @@ def add_to(group: click.Group) -> None:
 
 @click.command("open")
 @click.argument("item", type=ITEM_ID)
-@click.option(
-    "--to", type=click.Path(path_type=Path), metavar="DIR", help="Write the task's files (0600) and return."
-)
+@click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Write the task's files (0600) and return.")
+@click.option("--grant", type=GRANT_ID, help="Use this grant. [default: the newest one]")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1, max=600),
@@ -39,7 +38,13 @@ def add_to(group: click.Group) -> None:
 )
 @contractor_options
 def open_item(
-    item: bytes, to: Path | None, timeout: float, home: Path, passphrase: Passphrase, out: Output
+    item: bytes,
+    to: Path | None,
+    grant: bytes | None,
+    timeout: float,
+    home: Path,
+    passphrase: Passphrase,
+    out: Output,
 ) -> None:
     """Open the task ITEM and show it with what it requires, until Enter, Ctrl-C or the end of its time.
 
@@ -48,7 +53,7 @@ def open_item(
     """
     with opened(home, passphrase) as me:
         out.note("Asking the issuer...")
-        opening = me.begin(item, timeout_s=timeout, output=to)
+        opening = me.begin(item, timeout_s=timeout, grant_id=grant, output=to)
         facts = {"item": item, "lease": opening.lease_id, "expires_at": opening.expires_at}
         if to is not None:
             out.result(
@@ -61,9 +66,7 @@ def open_item(
             _hold(opening, out)
         finally:
             opening.close()
-    out.result(
-        {**facts, "state": "closed", "erased": "process-exit"}, "Closed; the key and the text are gone."
-    )
+    out.result({**facts, "state": "closed", "erased": "process-exit"}, "Closed; the key and the text are gone.")
 
 
 def _hold(opening: Opening, out: Output) -> None:

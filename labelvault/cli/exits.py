@@ -120,7 +120,7 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     ),
     (
         errors.RequestTimeoutError,
-        Outcome(UNREACHABLE, "Is the issuer running (labelvault client issuer run)? Then try again."),
+        Outcome(UNREACHABLE, "See that the issuer runs (labelvault client issuer run), then try again."),
     ),
     (errors.RelayError, Outcome(UNREACHABLE, "Check the vault's address and that this user may use it.")),
     (
@@ -129,7 +129,10 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     ),
     (errors.NotFoundError, Outcome(UNREACHABLE, "Check the name or id with the command ls or list.")),
     (errors.StoreError, Outcome(UNREACHABLE, "Check the disk, the permissions and that init has run.")),
-    (errors.FormatError, Outcome(BAD_INPUT, "Is it the right file, complete, and made by this version?")),
+    (
+        errors.FormatError,
+        Outcome(BAD_INPUT, "Check that it is the right file, complete, and made by this version."),
+    ),
     (
         errors.ProjectError,
         Outcome(BAD_INPUT, "Mend the file and run it again; what is right stays sealed."),

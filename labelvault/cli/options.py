@@ -65,9 +65,9 @@ def json_option(command: _F) -> _F:
     def chosen(context: click.Context, parameter: click.Parameter, value: bool) -> Output:
         return Output(value)
 
-    return click.option(
-        "--json", "out", is_flag=True, callback=chosen, help="Print one JSON object instead of prose."
-    )(command)
+    return click.option("--json", "out", is_flag=True, callback=chosen, help="Print one JSON object instead of prose.")(
+        command
+    )
 
 
 def passphrase_options(command: _F) -> _F:

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from labelvault.cli.exits import outcome_of
+from labelvault.errors import DeniedError, LabelVaultError
+
 PIPED_COLUMNS: Final = 120
 """The width where no terminal says one."""
 
@@ -63,6 +66,13 @@ class Output:
         for part in shown:
             self._out.print(cell(part) if isinstance(part, str) else part)
 
+    def library_error(self, error: LabelVaultError) -> int:
+        """Say what went wrong and what to do next, and return the exit code."""
+        outcome = outcome_of(error)
+        code = error.code if isinstance(error, DeniedError) else None
+        self.failed(type(error).__name__, str(error), outcome.next, code)
+        return outcome.code
+
     def note(self, text: str | Text) -> None:
         """Print one line of prose on stderr."""
         self._err.print(cell(text, "dim") if isinstance(text, str) else text)
@@ -71,10 +81,18 @@ class Output:
         """Print one line of warning on stderr."""
         self._err.print(Text("Warning: ", style="bold yellow").append_text(cell(text)))
 
-    def failed(self, kind: str, message: str, hint: str) -> None:
-        """Say what went wrong and what to do next: two lines on stderr, or an error object on stdout."""
+    def failed(self, kind: str, message: str, hint: str, code: str | None = None) -> None:
+        """Say what went wrong and what to do next: two lines on stderr, or an error object on stdout.
+
+        Args:
+            kind: the error's class.
+            message: what went wrong.
+            hint: what to do next.
+            code: of a denial.
+        """
         if self.as_json:
-            self.json({"error": {"kind": kind, "message": message, "next": hint}})
+            denial = {"code": code} if code is not None else {}
+            self.json({"error": {"kind": kind, "message": message, "next": hint, **denial}})
             return
         self._err.print(Text("Error: ", style="bold red").append_text(cell(message)), soft_wrap=True)
         self._err.print(Text("Next: ", style="bold").append_text(cell(hint)), soft_wrap=True)
@@ -90,9 +108,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     """
     built = Table(title=title, title_justify="left", title_style="bold", header_style="bold cyan", box=None)
     for name in columns:
-        built.add_column(
-            name.removesuffix("#"), justify="right" if name.endswith("#") else "left", overflow="fold"
-        )
+        built.add_column(name.removesuffix("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
     count = 0
     for row in rows:
         built.add_row(*(part if isinstance(part, Text) else cell(part) for part in row))

@@ -1,6 +1,7 @@
 """How values are written on the command line: durations, moments, ids."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -30,9 +31,7 @@ class MomentType(click.ParamType[object]):
 
     name = "duration or time"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta | datetime:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | datetime:
         """Parse, or end with a usage error; a time needs its offset: whose midnight would it be?"""
         if isinstance(value, timedelta | datetime):
             return value
@@ -66,11 +65,36 @@ class HexId(click.ParamType[object]):
         return bytes.fromhex(text)
 
 
+class IdStart(click.ParamType[object]):
+    """An id in hex, or its first eight digits or more."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse, or end with a usage error."""
+        text = str(value).lower()
+        if re.fullmatch("[0-9a-f]{8,64}", text) is None:
+            self.fail("write an id as 8 or more hexadecimal digits", param, ctx)
+        return text
+
+
+def the_one(start: str, ids: Iterable[bytes]) -> bytes:
+    """Return the one id that begins so.
+
+    Raises:
+        click.UsageError: none does, or several.
+    """
+    found = [each for each in ids if each.hex().startswith(start)]
+    if len(found) != 1:
+        raise click.UsageError(f"{'several begin' if found else 'nothing here begins'} with {start}")
+    return found[0]
+
+
 DURATION: Final = DurationType()
 MOMENT: Final = MomentType()
 ITEM_ID: Final = HexId(16)
 GRANT_ID: Final = HexId(16)
-LEASE_ID: Final = HexId(32)
+ID_START: Final = IdStart()
 
 
 def from_now(value: timedelta | datetime) -> datetime:
