@@ -16,9 +16,7 @@ def utc_now() -> datetime:
 class LocalRelay:
     """A `labelvault.relay.protocol.Relay` that calls a store."""
 
-    def __init__(
-        self, store: Store, clock: Callable[[], datetime] = utc_now, *, owns_store: bool = True
-    ) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime] = utc_now, *, owns_store: bool = True) -> None:
         """Serve a store.
 
         Args:

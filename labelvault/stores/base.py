@@ -130,7 +130,7 @@ class Store(Protocol):
         ...
 
     def purge(self, now: datetime, *, keep_days: int = 0) -> Purged:
-        """Drop acked messages that were posted at least `keep_days` ago, and forget expired claims."""
+        """Forget expired claims, and drop acked messages: all, or those posted at least `keep_days` ago."""
         ...
 
     def check(self) -> list[Damage]:

@@ -75,9 +75,7 @@ def split(payload: bytes) -> Iterator[bytes]:
         yield payload[start : start + LEAF_BYTES]
 
 
-def item_checksum(
-    header: bytes, size: int, queue: bytes | None, stored_hour: int, leaves: Sequence[bytes]
-) -> bytes:
+def item_checksum(header: bytes, size: int, queue: bytes | None, stored_hour: int, leaves: Sequence[bytes]) -> bytes:
     """Return 32 bytes over all that is stored of an item version, so that bit rot in any of it shows.
 
     No protection against whoever writes to the store: the digest in catalog and lease is.

@@ -68,8 +68,10 @@ class SQLiteStore:
         """Store item versions, all or none; see `Store`."""
         checked = check_items(items)
         hour = coarse(now, HOUR_S)
+        # By id, so that where a batch's pages lie in the file says nothing about its order either.
+        in_order = sorted(checked, key=lambda each: each.key)
         with self._files.write() as db:
-            return sum(sqlite_items.put(db, item, hour) for item in checked)
+            return sum(sqlite_items.put(db, item, hour) for item in in_order)
 
     def read_item(
         self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
@@ -182,16 +184,12 @@ class SQLiteStore:
                 "SELECT count(DISTINCT client), count(*), coalesce(sum(size), 0) FROM items"
             ).fetchone()
             (queues,) = db.execute("SELECT count(*) FROM queues").fetchone()
-            (claims,) = db.execute(
-                "SELECT count(*) FROM tasks WHERE done = 0 AND expires_ms > ?", (now_ms,)
-            ).fetchone()
+            (claims,) = db.execute("SELECT count(*) FROM tasks WHERE done = 0 AND expires_ms > ?", (now_ms,)).fetchone()
             (acked, messages, message_bytes) = db.execute(
                 "SELECT coalesce(sum(acked), 0), count(*), coalesce(sum(length(message)), 0) FROM messages"
             ).fetchone()
             (receipts,) = db.execute("SELECT count(*) FROM receipts").fetchone()
-            (pages, page_bytes) = (
-                db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size")
-            )
+            (pages, page_bytes) = (db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
         return StoreStatus(
             clients=clients,
             items=items,
@@ -211,7 +209,8 @@ class SQLiteStore:
         oldest_kept = coarse(now, MINUTE_S) - keep_days * _DAY_MINUTES
         with self._files.write() as db:
             messages = db.execute(
-                "DELETE FROM messages WHERE acked = 1 AND posted_minute <= ?", (oldest_kept,)
+                "DELETE FROM messages WHERE acked = 1 AND (? = 0 OR posted_minute <= ?)",
+                (keep_days, oldest_kept),
             ).rowcount
             return Purged(messages, sqlite_claims.forget_expired(db, milliseconds(now)))
 

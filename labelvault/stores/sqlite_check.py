@@ -47,9 +47,7 @@ def _backend(db: sqlite3.Connection) -> Iterator[Damage]:
 
 
 def _items(db: sqlite3.Connection) -> Iterator[Damage]:
-    rows = db.execute(
-        "SELECT client, item, version, project, header, size, queue, stored_hour, checksum FROM items"
-    )
+    rows = db.execute("SELECT client, item, version, project, header, size, queue, stored_hour, checksum FROM items")
     for row in rows:
         try:
             problem = _item_problem(db, *row)

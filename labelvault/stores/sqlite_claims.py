@@ -20,9 +20,7 @@ def place_task(db: sqlite3.Connection, header: ItemHeader, queue: bytes | None) 
     if newest != header.version:
         return
     if queue is None:
-        db.execute(
-            "UPDATE tasks SET queue = NULL, project = ? WHERE client = ? AND item = ?", (header.project, *key)
-        )
+        db.execute("UPDATE tasks SET queue = NULL, project = ? WHERE client = ? AND item = ?", (header.project, *key))
         return
     db.execute(
         "INSERT INTO queues (queue, client, project) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -140,8 +138,7 @@ def read_receipts(db: sqlite3.Connection, after: int, limit: int) -> list[Receip
         StoreError: one is damaged.
     """
     rows = db.execute(
-        "SELECT number, signer, received_minute, frame FROM receipts"
-        " WHERE number > ? ORDER BY number LIMIT ?",
+        "SELECT number, signer, received_minute, frame FROM receipts WHERE number > ? ORDER BY number LIMIT ?",
         (after, limit),
     )
     return [_entry(*row) for row in rows]

@@ -59,6 +59,7 @@ class Connections:
         self._rest = threading.Condition()
         self._idle: list[sqlite3.Connection] = []
         self._busy = 0
+        self._forking = False
         self._closed = False
         self._pid = os.getpid()
         if create:
@@ -93,12 +94,16 @@ class Connections:
     def before_fork(self) -> None:
         """Hold all threads off, with no connection open, until `after_fork`."""
         self._rest.acquire()
+        # Without the flag, a busy thread would take a connection again before this one wakes up.
+        self._forking = True
         self._rest.wait_for(lambda: self._busy == 0)
         self._close_idle()
 
     def after_fork(self) -> None:
         """Go on, in the parent or in the child."""
         self._pid = os.getpid()
+        self._forking = False
+        self._rest.notify_all()
         self._rest.release()
 
     def _close_idle(self) -> None:
@@ -108,6 +113,7 @@ class Connections:
     @contextmanager
     def _lent(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
         with self._rest:
+            self._rest.wait_for(lambda: not self._forking)
             if self._closed:
                 raise StoreError("the store is closed")
             if self._pid != os.getpid():

@@ -56,9 +56,7 @@ def read(db: sqlite3.Connection, key: Key, offset: int, length: int | None) -> I
         FormatError: the range is out of bounds.
         StoreError: pieces are missing.
     """
-    row = db.execute(
-        "SELECT header, size FROM items WHERE client = ? AND item = ? AND version = ?", key
-    ).fetchone()
+    row = db.execute("SELECT header, size FROM items WHERE client = ? AND item = ? AND version = ?", key).fetchone()
     if row is None:
         raise _not_found(key)
     header, size = row
@@ -93,15 +91,11 @@ def read_leaves(db: sqlite3.Connection, key: Key) -> tuple[bytes, ...]:
 
 def leaves(db: sqlite3.Connection, key: Key) -> tuple[bytes, ...]:
     """Return stored leaf hashes; none for an unknown key."""
-    rows = db.execute(
-        "SELECT leaf FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece", key
-    )
+    rows = db.execute("SELECT leaf FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece", key)
     return tuple(leaf for (leaf,) in rows)
 
 
-def page(
-    db: sqlite3.Connection, client: bytes | None, project: bytes | None, after: Key, limit: int
-) -> list[ItemInfo]:
+def page(db: sqlite3.Connection, client: bytes | None, project: bytes | None, after: Key, limit: int) -> list[ItemInfo]:
     """Return item versions above a key, in order."""
     rows = db.execute(
         "SELECT client, project, item, version, size, stored_hour, queue FROM items"

@@ -73,9 +73,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 def is_empty(connection: sqlite3.Connection) -> bool:
     """Say whether nothing was ever put into this file."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return (
-        not tables and not _pragma(connection, "user_version") and not _pragma(connection, "application_id")
-    )
+    return not tables and not _pragma(connection, "user_version") and not _pragma(connection, "application_id")
 
 
 def make_schema(connection: sqlite3.Connection) -> None:

@@ -118,7 +118,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptEntry:
-    """A receipt that passed through the vault, signed by `contractor`. Whether to believe that key is for the reader.
+    """A receipt that passed through the vault. `contractor` signed it; whose key that is, the reader knows.
 
     Attributes:
         number: the cursor; rises.

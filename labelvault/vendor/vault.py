@@ -87,9 +87,7 @@ class Vault:
         """
         now = self._clock()
         if isinstance(queue, Queue):
-            return self._store.claim(
-                queue.id, contractor_id, ttl_s, now, client=queue.client, project=queue.project
-            )
+            return self._store.claim(queue.id, contractor_id, ttl_s, now, client=queue.client, project=queue.project)
         return self._store.claim(_id(queue), contractor_id, ttl_s, now)
 
     def finish(self, claim: Claim | bytes | str) -> None:
@@ -153,7 +151,7 @@ class Vault:
         """Drop messages that were acked, and forget claims that have expired. Items and receipts stay.
 
         Args:
-            keep_days: keep acked messages that were posted less than this many days ago.
+            keep_days: keep acked messages that were posted less than this many days ago; 0 keeps none.
         """
         return self._store.purge(self._clock(), keep_days=keep_days)
 

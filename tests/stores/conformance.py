@@ -1,0 +1,833 @@
+"""What every store must do. A backend's tests subclass `StoreConformance` and say how to open one."""
+
+import random
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from labelvault.crypto.sign import SigningKey
+from labelvault.errors import ConflictError, FormatError, NotFoundError, StoreError
+from labelvault.stores.base import Store
+from labelvault.stores.values import (
+    MAX_CLAIM_TTL_S,
+    MAX_MESSAGE_BYTES,
+    MAX_PAYLOAD_BYTES,
+    ItemPart,
+    Purged,
+    Queue,
+)
+from labelvault.wire.items import LEAF_BYTES
+from tests.stores.samples import (
+    BOX,
+    CLIENT,
+    DAY,
+    MINUTE,
+    NOW,
+    OTHER_CLIENT,
+    PROJECT,
+    QUEUE,
+    item,
+    item_id,
+    key_of,
+    receipt,
+    snapshot,
+    stored,
+    task,
+    tasks,
+)
+
+BAD_IDS = [
+    b"",
+    b"short",
+    bytes(15),
+    bytes(17),
+    bytes(31),
+    bytes(33),
+    bytearray(16),
+    bytearray(32),
+    "a" * 32,
+    None,
+]
+BAD_NUMBERS = [-1, 2**63, True, 1.0, "1"]
+
+
+class StoreConformance:
+    """Tests that hold for every backend."""
+
+    def open_at(self, place, **options) -> Store:
+        """Open the store that belongs to a folder, making it if there is none."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        opened = self.open_at(tmp_path)
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def reopen(self, tmp_path, store):
+        """Close the store and open it anew."""
+        opened: list[Store] = []
+
+        def again():
+            for each in (store, *opened):
+                each.close()
+            opened.append(self.open_at(tmp_path))
+            return opened[-1]
+
+        yield again
+        for each in opened:
+            each.close()
+
+    # --- items ---
+
+    @pytest.mark.parametrize("size", [1, 4096, LEAF_BYTES - 1, LEAF_BYTES, LEAF_BYTES + 1, 3 * LEAF_BYTES + 7])
+    def test_an_item_comes_back_as_it_went_in(self, store, reopen, size):
+        """Header, payload and leaves survive, before and after the store was closed."""
+        sealed = item(size=size)
+        assert store.put_items([sealed], NOW) == 1
+        for opened in (lambda: store, reopen):
+            each = opened()
+            assert each.read_item(*key_of(sealed)) == ItemPart(sealed.header, size, sealed.payload)
+            assert each.read_leaves(*key_of(sealed)) == sealed.leaves
+
+    @pytest.mark.parametrize("offset", [0, 1, LEAF_BYTES - 1, LEAF_BYTES, 2 * LEAF_BYTES + 99, 2 * LEAF_BYTES + 100])
+    @pytest.mark.parametrize("length", [0, 1, 100, LEAF_BYTES, LEAF_BYTES + 1, 10 * LEAF_BYTES, 2**63 - 1, None])
+    def test_any_range_of_a_payload_can_be_read(self, store, offset, length):
+        """A range is what slicing would give, and says the size of the whole."""
+        sealed = item(size=2 * LEAF_BYTES + 100)
+        store.put_items([sealed], NOW)
+        part = store.read_item(*key_of(sealed), offset, length)
+        end = None if length is None else offset + length
+        assert part == ItemPart(sealed.header, len(sealed.payload), sealed.payload[offset:end])
+
+    @pytest.mark.parametrize(("offset", "length"), [(-1, None), (5001, None), (5001, 0), (0, -1), (0, 2**63)])
+    def test_a_range_out_of_bounds_is_refused(self, store, offset, length):
+        """Neither a negative range nor one that starts beyond the end."""
+        sealed = item(size=5000)
+        store.put_items([sealed], NOW)
+        with pytest.raises(FormatError):
+            store.read_item(*key_of(sealed), offset, length)
+
+    def test_the_largest_payload_is_taken_and_a_larger_one_is_not(self, store):
+        """70 MiB is the bound."""
+        header = item().header
+        most = stored(header, bytes(MAX_PAYLOAD_BYTES))
+        assert store.put_items([most], NOW) == 1
+        assert store.read_item(*key_of(most), MAX_PAYLOAD_BYTES - 3).data == bytes(3)
+        over = stored(item(2).header, bytes(MAX_PAYLOAD_BYTES + 1))
+        with pytest.raises(FormatError):
+            store.put_items([over], NOW)
+        assert store.status(NOW).items == 1
+
+    def test_what_is_not_stored_is_not_found(self, store):
+        """Another client, item or version is none."""
+        sealed = item()
+        store.put_items([sealed], NOW)
+        client, item_, version = key_of(sealed)
+        for key in ((OTHER_CLIENT, item_, version), (client, item_id(2), version), (client, item_, 2)):
+            with pytest.raises(NotFoundError):
+                store.read_item(*key)
+            with pytest.raises(NotFoundError):
+                store.read_leaves(*key)
+
+    def test_C7_putting_again_changes_nothing(self, store):
+        """A client that lost the answer sends the same again: nothing is new, at any later time."""
+        batch = [*tasks(3), item(9)]
+        assert store.put_items(batch, NOW) == 4
+        before = snapshot(store)
+        assert store.put_items(batch, NOW + 5 * DAY) == 0
+        assert store.put_items([*reversed(batch), batch[0]], NOW) == 0
+        assert snapshot(store) == before
+
+    def test_one_new_item_among_known_ones_is_stored(self, store):
+        """A batch that was cut short can be completed."""
+        store.put_items(tasks(3), NOW)
+        assert store.put_items([*tasks(4), task(3)], NOW) == 1
+        assert store.status(NOW).items == 4
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            task(1, seed="other bytes"),
+            task(1, size=5001),
+            task(1, project=bytes(16)),
+            task(1, queue=bytes(16)),
+            task(1, queue=None),
+        ],
+        ids=["bytes", "size", "project", "queue", "no queue"],
+    )
+    def test_a_conflict_leaves_the_whole_batch_unstored(self, store, other):
+        """Other bytes, project or queue under a stored version: refused, with all that came along."""
+        store.put_items([task(1)], NOW)
+        before = snapshot(store)
+        with pytest.raises(ConflictError):
+            store.put_items([task(2), task(3, queue=b"n" * 16), other, task(4)], NOW)
+        assert snapshot(store) == before
+
+    def test_a_conflict_within_a_batch_leaves_it_unstored(self, store):
+        """Two payloads for one version in a single batch."""
+        before = snapshot(store)
+        with pytest.raises(ConflictError):
+            store.put_items([task(1), task(2), task(2, seed="other")], NOW)
+        assert snapshot(store) == before
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            replace(item(2), header=b""),
+            replace(item(2), header=item(2).header + b"\0"),
+            replace(item(2), header=item(2).header[:-1]),
+            replace(item(2), payload=b"", leaves=()),
+            replace(item(2), payload=item(2).payload + b"\0"),
+            replace(item(2), payload=item(2).payload[:-1]),
+            replace(item(2), leaves=()),
+            replace(item(2), leaves=item(2).leaves * 2),
+            replace(item(2), leaves=(bytes(32),)),
+            replace(item(2), leaves=item(3).leaves),
+            replace(item(2), queue=b"short"),
+            replace(item(2), queue=bytes(17)),
+        ],
+    )
+    def test_a_malformed_item_leaves_the_whole_batch_unstored(self, store, bad):
+        """The vault checks headers, sizes and leaves before it takes anything."""
+        before = snapshot(store)
+        with pytest.raises(FormatError):
+            store.put_items([item(1), bad], NOW)
+        assert snapshot(store) == before
+        assert store.put_items([item(1), item(2)], NOW) == 2
+
+    def test_a_batch_has_a_bound(self, store):
+        """More than 10,000 items at once are refused before any is looked at."""
+        with pytest.raises(FormatError):
+            store.put_items([item(1)] * 10_001, NOW)
+        assert store.status(NOW).items == 0
+
+    def test_G7_equal_ids_of_two_clients_are_two_items(self, store):
+        """The same item id, project id and version under another client is another item."""
+        mine, theirs = task(1), task(1, client=OTHER_CLIENT)
+        assert store.put_items([mine, theirs], NOW) == 2
+        assert store.read_item(*key_of(mine)).data == mine.payload
+        assert store.read_item(*key_of(theirs)).data == theirs.payload
+
+    def test_versions_stand_side_by_side(self, store):
+        """A new version does not replace the one that a live lease names."""
+        first, second = item(1), item(1, version=2)
+        store.put_items([second], NOW)
+        store.put_items([first], NOW)
+        assert store.read_item(*key_of(first)).data == first.payload
+        assert store.read_item(*key_of(second)).data == second.payload
+
+    def test_items_are_listed_in_pages(self, store):
+        """Paging by the last one seen yields each item version once, in order of ids."""
+        batch = [*tasks(5), task(1, version=2), item(7, client=OTHER_CLIENT), item(8, project=bytes(16))]
+        store.put_items(batch, NOW)
+        seen, after = [], None
+        while page := store.list_items(client=None, project=None, after=after, limit=3):
+            assert len(page) <= 3
+            seen += page
+            after = page[-1]
+        assert [(info.client, info.item, info.version) for info in seen] == sorted(map(key_of, batch))
+        assert {info.size for info in seen} == {5000}
+        assert [info.queue for info in seen].count(QUEUE) == 6
+
+    def test_a_listing_can_be_narrowed(self, store):
+        """To a client, to a project, or to both."""
+        batch = [item(1), item(2, project=bytes(16)), item(3, client=OTHER_CLIENT)]
+        store.put_items(batch, NOW)
+
+        def listed(client, project):
+            found = store.list_items(client=client, project=project, after=None, limit=10)
+            return {(info.client, info.item, info.version) for info in found}
+
+        assert listed(OTHER_CLIENT, None) == {key_of(batch[2])}
+        assert listed(None, PROJECT) == {key_of(batch[0]), key_of(batch[2])}
+        assert listed(CLIENT, bytes(16)) == {key_of(batch[1])}
+        assert listed(OTHER_CLIENT, bytes(16)) == set()
+
+    def test_G1_an_item_carries_the_hour_and_no_more(self, store):
+        """Items that came within one hour can't be told apart by time."""
+        hour = NOW.replace(minute=0, second=0, microsecond=0)
+        store.put_items([item(1)], hour)
+        store.put_items([item(2)], hour + timedelta(minutes=59, seconds=59, microseconds=999999))
+        store.put_items([item(3)], hour + timedelta(hours=1))
+        found = store.list_items(client=None, project=None, after=None, limit=10)
+        times = {info.item: info.stored_at for info in found}
+        assert times == {item_id(1): hour, item_id(2): hour, item_id(3): hour + timedelta(hours=1)}
+
+    @pytest.mark.parametrize("bad", BAD_IDS)
+    def test_malformed_ids_are_refused_everywhere(self, store, bad):
+        """An id of another size or type reaches no backend."""
+        store.put_items([task(1)], NOW)
+        before = snapshot(store)
+        for call in (
+            lambda: store.read_item(bad, item_id(1), 1),
+            lambda: store.read_item(CLIENT, bad, 1),
+            lambda: store.read_leaves(bad, item_id(1), 1),
+            lambda: store.read_leaves(CLIENT, bad, 1),
+            lambda: store.post(bad, b"m", NOW),
+            lambda: store.fetch(bad, after=0, limit=1),
+            lambda: store.ack(bad, 1),
+            lambda: store.claim(bad, "ada", 60, NOW),
+            lambda: store.finish(bad),
+            lambda: store.release_claim(bad),
+            lambda: store.claim(QUEUE, "ada", 60, NOW, client=bad or b""),
+            lambda: store.claim(QUEUE, "ada", 60, NOW, project=bad or b""),
+            lambda: store.list_items(client=bad or b"", project=None, after=None, limit=1),
+            lambda: store.list_items(client=None, project=bad or b"", after=None, limit=1),
+        ):
+            with pytest.raises(FormatError):
+                call()
+        assert snapshot(store) == before
+
+    @pytest.mark.parametrize("bad", BAD_NUMBERS)
+    def test_malformed_numbers_are_refused_everywhere(self, store, bad):
+        """A number out of bounds or of another type reaches no backend."""
+        store.put_items([task(1)], NOW)
+        store.post(BOX, b"m", NOW)
+        before = snapshot(store)
+        for call in (
+            lambda: store.read_item(CLIENT, item_id(1), bad),
+            lambda: store.read_leaves(CLIENT, item_id(1), bad),
+            lambda: store.read_item(CLIENT, item_id(1), 1, bad),
+            lambda: store.read_item(CLIENT, item_id(1), 1, 0, bad),
+            lambda: store.fetch(BOX, after=bad, limit=1),
+            lambda: store.fetch(BOX, after=0, limit=bad),
+            lambda: store.ack(BOX, bad),
+            lambda: store.receipts(after=bad, limit=1),
+            lambda: store.receipts(after=0, limit=bad),
+            lambda: store.list_items(client=None, project=None, after=None, limit=bad),
+            lambda: store.claim(QUEUE, "ada", bad, NOW),
+            lambda: store.purge(NOW, keep_days=bad),
+        ):
+            with pytest.raises(FormatError):
+                call()
+        assert snapshot(store) == before
+
+    @pytest.mark.parametrize("limit", [0, 1001])
+    def test_pages_have_bounds(self, store, limit):
+        """A page holds 1 to 1000."""
+        for call in (
+            lambda: store.fetch(BOX, after=0, limit=limit),
+            lambda: store.receipts(after=0, limit=limit),
+            lambda: store.list_items(client=None, project=None, after=None, limit=limit),
+        ):
+            with pytest.raises(FormatError):
+                call()
+
+    @pytest.mark.parametrize("now", [NOW.replace(tzinfo=None), NOW.astimezone(tz=None).replace(tzinfo=None)])
+    def test_R6_a_naive_time_is_refused_everywhere(self, store, now):
+        """Whatever needs the time takes an aware one."""
+        before = snapshot(store)
+        for call in (
+            lambda: store.put_items([task(1)], now),
+            lambda: store.post(BOX, b"m", now),
+            lambda: store.queues(now),
+            lambda: store.claim(QUEUE, "ada", 60, now),
+            lambda: store.status(now),
+            lambda: store.purge(now),
+        ):
+            with pytest.raises(FormatError):
+                call()
+        assert snapshot(store) == before
+
+    # --- messages ---
+
+    def test_messages_come_in_order_and_stay_until_acked(self, store, reopen):
+        """Fetching removes nothing; acking ends delivery, durably."""
+        for text in (b"one", b"two", b"three"):
+            store.post(BOX, text, NOW)
+        first = store.fetch(BOX, after=0, limit=10)
+        assert [text for _, text in first] == [b"one", b"two", b"three"]
+        numbers = [number for number, _ in first]
+        assert numbers == sorted(set(numbers))
+        assert store.fetch(BOX, after=0, limit=10) == first
+        assert store.fetch(BOX, after=numbers[0], limit=1) == [first[1]]
+        store.ack(BOX, numbers[1])
+        for opened in (lambda: store, reopen):
+            each = opened()
+            assert each.fetch(BOX, after=0, limit=10) == [first[0], first[2]]
+
+    def test_mailboxes_are_apart(self, store):
+        """A message is delivered to its own mailbox, and acked from there only."""
+        store.post(BOX, b"mine", NOW)
+        store.post(b"o" * 32, b"mine", NOW)
+        ((number, _),) = store.fetch(BOX, after=0, limit=10)
+        store.ack(b"o" * 32, number)
+        assert store.fetch(BOX, after=0, limit=10) == [(number, b"mine")]
+        assert len(store.fetch(b"o" * 32, after=0, limit=10)) == 1
+        assert store.fetch(b"x" * 32, after=0, limit=10) == []
+
+    def test_C7_posting_or_acking_again_changes_nothing(self, store):
+        """A lost answer costs nothing: neither a second copy nor an error."""
+        store.post(BOX, b"same", NOW)
+        before = snapshot(store)
+        store.post(BOX, b"same", NOW + DAY)
+        assert snapshot(store) == before
+        ((number, _),) = store.fetch(BOX, after=0, limit=10)
+        store.ack(BOX, number)
+        before = snapshot(store)
+        store.ack(BOX, number)
+        store.ack(BOX, number + 1000)
+        assert snapshot(store) == before
+
+    def test_an_acked_message_can_be_posted_anew(self, store):
+        """The identical answer to a repeated request reaches the contractor, under a new number."""
+        store.post(BOX, b"answer", NOW)
+        ((first, _),) = store.fetch(BOX, after=0, limit=10)
+        store.ack(BOX, first)
+        store.post(BOX, b"answer", NOW)
+        ((second, text),) = store.fetch(BOX, after=0, limit=10)
+        assert (second > first, text) == (True, b"answer")
+
+    def test_numbers_are_never_used_twice(self, store, reopen):
+        """A reader's cursor stays right when everything before it was purged."""
+        store.post(BOX, b"one", NOW)
+        ((first, _),) = store.fetch(BOX, after=0, limit=10)
+        store.ack(BOX, first)
+        assert store.purge(NOW).messages == 1
+        again = reopen()
+        again.post(BOX, b"two", NOW)
+        assert [text for _, text in again.fetch(BOX, after=first, limit=10)] == [b"two"]
+
+    def test_message_sizes_have_bounds(self, store):
+        """1 byte to 64 KiB, bytes only."""
+        store.post(BOX, bytes(MAX_MESSAGE_BYTES), NOW)
+        before = snapshot(store)
+        for bad in (b"", bytes(MAX_MESSAGE_BYTES + 1), "text", None, bytearray(b"m")):
+            with pytest.raises(FormatError):
+                store.post(BOX, bad, NOW)
+        assert snapshot(store) == before
+
+    def test_L6_a_flood_fills_one_mailbox_and_not_the_disk(self, tmp_path):
+        """One message too many is refused; what waits still waits, and another mailbox takes its own."""
+        store = self.open_at(tmp_path / "small", max_pending=3)
+        try:
+            for number in range(3):
+                store.post(BOX, b"%d" % number, NOW)
+            ada = SigningKey.generate()
+            store.put_items([task(1)], NOW)
+            before = snapshot(store)
+            for flood in (b"3", receipt(ada)):
+                with pytest.raises(StoreError):
+                    store.post(BOX, flood, NOW)
+            store.post(BOX, b"1", NOW)
+            assert snapshot(store) == before
+            store.post(b"o" * 32, b"3", NOW)
+            store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+            store.post(BOX, b"3", NOW)
+            assert [text for _, text in store.fetch(BOX, after=0, limit=10)] == [b"1", b"2", b"3"]
+        finally:
+            store.close()
+
+    # --- receipts ---
+
+    def test_a_receipt_that_passes_is_kept(self, store, reopen):
+        """The vendor can pay on it without asking the issuer, also after the message was acked and purged."""
+        ada = SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        store.post(BOX, receipt(ada, event="opened"), NOW)
+        store.post(BOX, receipt(ada, at=NOW - DAY), NOW + MINUTE)
+        for number, _ in store.fetch(BOX, after=0, limit=10):
+            store.ack(BOX, number)
+        store.purge(NOW + 9 * DAY)
+        opened, closed = reopen().receipts(after=0, limit=10)
+        assert (opened.contractor, opened.client, opened.project) == (ada.public_key, CLIENT, PROJECT)
+        assert (opened.lease_id, opened.item, opened.event, opened.erased) == (
+            b"l" * 32,
+            item_id(1),
+            "opened",
+            None,
+        )
+        assert (closed.event, closed.erased, closed.at) == ("closed", "process-exit", NOW - DAY)
+        assert closed.received_at == (NOW + MINUTE).replace(second=0, microsecond=0)
+        assert closed.number > opened.number
+
+    def test_receipts_come_in_pages(self, store):
+        """A platform that remembers the last number sees each receipt once."""
+        ada = SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        for lease in range(5):
+            store.post(BOX, receipt(ada, lease=bytes([lease]) * 32), NOW)
+        seen, after = [], 0
+        while page := store.receipts(after=after, limit=2):
+            seen += [entry.lease_id[0] for entry in page]
+            after = page[-1].number
+        assert seen == [0, 1, 2, 3, 4]
+
+    def test_R1_a_receipt_counts_once_per_signer_lease_and_event(self, store):
+        """Replayed, posted elsewhere or dated anew, the first stands; another lease, event or signer adds."""
+        ada, bob = SigningKey.generate(), SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        store.post(BOX, receipt(ada), NOW)
+        first = store.receipts(after=0, limit=10)
+        store.post(BOX, receipt(ada), NOW)
+        store.post(b"o" * 32, receipt(ada), NOW)
+        store.post(BOX, receipt(ada, at=NOW + DAY), NOW)
+        assert store.receipts(after=0, limit=10) == first
+        store.post(BOX, receipt(bob), NOW)
+        store.post(BOX, receipt(ada, event="submitted"), NOW)
+        store.post(BOX, receipt(ada, lease=b"m" * 32), NOW)
+        assert len(store.receipts(after=0, limit=10)) == 4
+
+    def test_whatever_is_no_signed_receipt_is_opaque(self, store):
+        """Bad signatures, other message types and junk are delivered and not interpreted."""
+        ada = SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        good = receipt(ada)
+        forged = bytearray(good)
+        forged[good.index(b"l" * 32)] ^= 1
+        for message in (bytes(forged), good[:-1], good + b"\0", b"receipt", b"\xff" * 300):
+            store.post(BOX, message, NOW)
+        assert len(store.fetch(BOX, after=0, limit=10)) == 5
+        assert store.receipts(after=0, limit=10) == []
+
+    def test_L6_a_receipt_for_an_unknown_item_is_not_kept(self, store):
+        """A made-up key can't grow the list of receipts with made-up items."""
+        ada = SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        store.post(BOX, receipt(ada, number=2), NOW)
+        store.post(BOX, receipt(ada, number=1, client=OTHER_CLIENT), NOW)
+        assert store.receipts(after=0, limit=10) == []
+        assert len(store.fetch(BOX, after=0, limit=10)) == 2
+
+    # --- queues and claims ---
+
+    def test_a_queue_exists_once_a_task_names_it(self, store):
+        """Items without a queue make none."""
+        store.put_items([item(1)], NOW)
+        assert store.queues(NOW) == []
+        store.put_items([task(2), task(3), task(4, client=OTHER_CLIENT)], NOW)
+        assert store.queues(NOW) == [
+            Queue(QUEUE, CLIENT, PROJECT, 2, 0, 0),
+            Queue(QUEUE, OTHER_CLIENT, PROJECT, 1, 0, 0),
+        ]
+
+    def test_every_task_is_claimed_once(self, store, reopen):
+        """Claims are different tasks until none is left, and survive closing the store."""
+        store.put_items(tasks(5), NOW)
+        claims = [store.claim(QUEUE, f"worker {number}", 60, NOW) for number in range(5)]
+        assert {claim.item for claim in claims} == {item_id(number) for number in range(5)}
+        assert len({claim.id for claim in claims}) == 5
+        assert claims[0].contractor == "worker 0"
+        assert claims[0].expires_at == NOW + timedelta(seconds=60)
+        for opened in (lambda: store, reopen):
+            each = opened()
+            assert each.claim(QUEUE, "late", 60, NOW) is None
+            assert each.queues(NOW) == [Queue(QUEUE, CLIENT, PROJECT, 0, 5, 0)]
+
+    def test_R6_a_claim_ends_at_its_expiry_and_not_before(self, store):
+        """At the last millisecond it holds; at equality the task is open again, for one other claim."""
+        store.put_items([task(1)], NOW)
+        first = store.claim(QUEUE, "ada", 60, NOW)
+        end = NOW + timedelta(seconds=60)
+        early = end - timedelta(milliseconds=1)
+        assert store.claim(QUEUE, "bob", 60, early) is None
+        assert store.queues(early) == [Queue(QUEUE, CLIENT, PROJECT, 0, 1, 0)]
+        assert store.queues(end) == [Queue(QUEUE, CLIENT, PROJECT, 1, 0, 0)]
+        second = store.claim(QUEUE, "bob", 60, end)
+        assert (second.item, second.id == first.id) == (first.item, False)
+        assert store.claim(QUEUE, "ada", 60, end) is None
+
+    def test_a_finished_task_is_not_handed_out_again(self, store, reopen):
+        """Neither when its claim expires, nor after a purge, nor by releasing it; finishing twice is once."""
+        store.put_items(tasks(2), NOW)
+        claim = store.claim(QUEUE, "ada", 60, NOW)
+        store.finish(claim.id)
+        store.finish(claim.id)
+        store.release_claim(claim.id)
+        store.purge(NOW + DAY)
+        again = reopen()
+        other = again.claim(QUEUE, "bob", 60, NOW + DAY)
+        assert other.item != claim.item
+        assert again.claim(QUEUE, "bob", 60, NOW + DAY) is None
+        assert again.queues(NOW + DAY) == [Queue(QUEUE, CLIENT, PROJECT, 0, 1, 1)]
+
+    def test_an_expired_claim_still_finishes_if_nobody_took_the_task(self, store):
+        """Work that came late is not thrown away."""
+        store.put_items([task(1)], NOW)
+        claim = store.claim(QUEUE, "ada", 60, NOW)
+        assert store.queues(NOW + DAY) == [Queue(QUEUE, CLIENT, PROJECT, 1, 0, 0)]
+        store.finish(claim.id)
+        assert store.claim(QUEUE, "bob", 60, NOW + DAY) is None
+
+    def test_a_claim_that_was_replaced_finishes_and_releases_nothing(self, store):
+        """The former holder can't touch the task of the present one."""
+        store.put_items([task(1)], NOW)
+        former = store.claim(QUEUE, "ada", 60, NOW)
+        present = store.claim(QUEUE, "bob", 60, NOW + DAY)
+        before = snapshot(store, now=NOW + DAY)
+        with pytest.raises(NotFoundError):
+            store.finish(former.id)
+        store.release_claim(former.id)
+        assert snapshot(store, now=NOW + DAY) == before
+        store.finish(present.id)
+
+    def test_a_released_task_is_open_at_once(self, store):
+        """Releasing twice, or what never was, changes nothing."""
+        store.put_items([task(1)], NOW)
+        claim = store.claim(QUEUE, "ada", 60, NOW)
+        store.release_claim(claim.id)
+        store.release_claim(claim.id)
+        store.release_claim(bytes(16))
+        with pytest.raises(NotFoundError):
+            store.finish(claim.id)
+        assert store.queues(NOW) == [Queue(QUEUE, CLIENT, PROJECT, 1, 0, 0)]
+        assert store.claim(QUEUE, "bob", 60, NOW).item == claim.item
+
+    def test_an_unknown_queue_is_not_found(self, store):
+        """None means that no task is open, and never that the id was mistyped."""
+        store.put_items([task(1)], NOW)
+        for names in ({}, {"client": CLIENT}, {"project": PROJECT}):
+            with pytest.raises(NotFoundError):
+                store.claim(bytes(16), "ada", 60, NOW, **names)
+        for names in ({"client": OTHER_CLIENT}, {"project": bytes(16)}):
+            with pytest.raises(NotFoundError):
+                store.claim(QUEUE, "ada", 60, NOW, **names)
+
+    def test_G7_a_client_who_takes_anothers_queue_id_gets_no_place_in_it(self, store):
+        """A queue id of two clients must be named with its client; claims then stay within it."""
+        store.put_items([task(1), task(2, client=OTHER_CLIENT), task(3, project=bytes(16))], NOW)
+        before = snapshot(store)
+        with pytest.raises(ConflictError):
+            store.claim(QUEUE, "ada", 60, NOW)
+        with pytest.raises(ConflictError):
+            store.claim(QUEUE, "ada", 60, NOW, client=CLIENT)
+        assert snapshot(store) == before
+        claim = store.claim(QUEUE, "ada", 60, NOW, client=CLIENT, project=PROJECT)
+        assert (claim.client, claim.project, claim.queue, claim.item) == (CLIENT, PROJECT, QUEUE, item_id(1))
+        assert store.claim(QUEUE, "ada", 60, NOW, client=CLIENT, project=PROJECT) is None
+        assert store.claim(QUEUE, "ada", 60, NOW, client=OTHER_CLIENT).item == item_id(2)
+
+    @pytest.mark.parametrize("contractor", ["", "x" * 201, "\udc80", None, b"ada", "é" * 101])
+    def test_contractor_ids_have_bounds(self, store, contractor):
+        """1 to 200 bytes of text."""
+        store.put_items([task(1)], NOW)
+        before = snapshot(store)
+        with pytest.raises(FormatError):
+            store.claim(QUEUE, contractor, 60, NOW)
+        assert snapshot(store) == before
+        assert store.claim(QUEUE, "é" * 100, 60, NOW) is not None
+
+    @pytest.mark.parametrize("ttl_s", [0, MAX_CLAIM_TTL_S + 1])
+    def test_a_claims_lifetime_has_bounds(self, store, ttl_s):
+        """1 s to 30 days."""
+        store.put_items(tasks(2), NOW)
+        with pytest.raises(FormatError):
+            store.claim(QUEUE, "ada", ttl_s, NOW)
+        assert store.claim(QUEUE, "ada", 1, NOW) is not None
+        assert store.claim(QUEUE, "ada", MAX_CLAIM_TTL_S, NOW) is not None
+
+    def test_C4_threads_that_race_share_out_the_queue(self, store):
+        """No task is claimed twice and none is left over."""
+        store.put_items(tasks(40, size=10), NOW)
+        claimed, start = [], threading.Barrier(4)
+
+        def work(name):
+            start.wait()
+            while claim := store.claim(QUEUE, name, 60, NOW):
+                claimed.append(claim.item)
+
+        threads = [threading.Thread(target=work, args=(f"worker {number}",)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(claimed) == sorted(item_id(number) for number in range(40))
+
+    def test_the_newest_version_says_where_the_task_is(self, store):
+        """A task moves with its newest version, whichever came first; one that has no queue takes it out."""
+        other = bytes(16)
+
+        def waiting():
+            return {queue.id: queue.waiting for queue in store.queues(NOW)}
+
+        store.put_items([task(1)], NOW)
+        store.put_items([task(1, version=3, queue=other)], NOW)
+        store.put_items([task(1, version=2)], NOW)
+        assert waiting() == {QUEUE: 0, other: 1}
+        store.put_items([item(1, version=4)], NOW)
+        assert waiting() == {QUEUE: 0, other: 0}
+        assert store.claim(other, "ada", 60, NOW) is None
+        store.put_items([task(1, version=5)], NOW)
+        assert waiting() == {QUEUE: 1, other: 0}
+
+    def test_a_new_version_frees_neither_claim_nor_finished_task(self, store):
+        """Re-keying a batch while people work changes nothing for them."""
+        store.put_items(tasks(3), NOW)
+        done, held = store.claim(QUEUE, "ada", 60, NOW), store.claim(QUEUE, "bob", 60, NOW)
+        store.finish(done.id)
+        store.put_items(tasks(3, version=2), NOW)
+        assert store.queues(NOW) == [Queue(QUEUE, CLIENT, PROJECT, 1, 1, 1)]
+        store.finish(held.id)
+        assert store.queues(NOW) == [Queue(QUEUE, CLIENT, PROJECT, 1, 0, 2)]
+
+    def test_a_submitted_receipt_finishes_the_claim_of_its_signer(self, store):
+        """A contractor whom the platform knows by key finishes the task by submitting."""
+        ada = SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        store.claim(QUEUE, ada.public_key.hex(), 60, NOW)
+        for event in ("opened", "closed"):
+            store.post(BOX, receipt(ada, event=event), NOW)
+            assert store.queues(NOW) == [Queue(QUEUE, CLIENT, PROJECT, 0, 1, 0)]
+        store.post(BOX, receipt(ada, event="submitted"), NOW)
+        assert store.queues(NOW) == [Queue(QUEUE, CLIENT, PROJECT, 0, 0, 1)]
+
+    def test_a_submitted_receipt_of_anyone_else_finishes_nothing(self, store):
+        """Whoever makes up a key can't take tasks out of a queue."""
+        ada, mallory = SigningKey.generate(), SigningKey.generate()
+        store.put_items(tasks(3), NOW)
+        first, second = (store.claim(QUEUE, ada.public_key.hex(), 60, NOW) for _ in range(2))
+        before = store.queues(NOW)
+        for number in range(3):
+            store.post(BOX, receipt(mallory, number, event="submitted"), NOW)
+        store.post(BOX, receipt(ada, 1, client=OTHER_CLIENT, event="submitted"), NOW)
+        assert store.queues(NOW) == before
+        store.release_claim(first.id)
+        store.finish(second.id)
+
+    # --- upkeep ---
+
+    def test_status_counts_what_is_stored(self, store):
+        """Clients, items, queues, claims, messages and receipts, with bytes."""
+        ada = SigningKey.generate()
+        store.put_items([*tasks(2), item(5, size=70), item(6, client=OTHER_CLIENT, size=30)], NOW)
+        store.claim(QUEUE, "ada", 60, NOW)
+        store.finish(store.claim(QUEUE, "ada", 60, NOW).id)
+        closed = receipt(ada)
+        store.post(BOX, closed, NOW)
+        store.post(BOX, b"12345", NOW)
+        store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+        status = store.status(NOW)
+        assert (status.clients, status.items, status.item_bytes, status.queues) == (2, 4, 10_100, 1)
+        assert (status.live_claims, store.status(NOW + DAY).live_claims) == (1, 0)
+        assert (status.pending_messages, status.acked_messages, status.receipts) == (1, 1, 1)
+        assert status.message_bytes == len(closed) + 5
+        assert status.stored_bytes >= 10_100
+
+    def test_an_empty_store_counts_nothing(self, store):
+        """Zero, and not None."""
+        assert replace(store.status(NOW), stored_bytes=0) == type(store.status(NOW))(*[0] * 10)
+
+    def test_purge_drops_acked_messages_and_expired_claims_only(self, store):
+        """Items, receipts, waiting messages and live claims stay."""
+        ada = SigningKey.generate()
+        store.put_items(tasks(3), NOW)
+        expired = store.claim(QUEUE, "ada", 60, NOW)
+        live = store.claim(QUEUE, "bob", 86400, NOW)
+        for message in (b"waits", b"acked", receipt(ada)):
+            store.post(BOX, message, NOW)
+        for number, text in store.fetch(BOX, after=0, limit=10):
+            if text != b"waits":
+                store.ack(BOX, number)
+        before = snapshot(store, now=NOW + MINUTE)
+        assert store.purge(NOW + MINUTE) == Purged(messages=2, claims=1)
+        after = snapshot(store, now=NOW + MINUTE)
+        assert after[:4] == before[:4]
+        assert (after[4].acked_messages, after[4].pending_messages) == (0, 1)
+        with pytest.raises(NotFoundError):
+            store.finish(expired.id)
+        store.finish(live.id)
+        assert store.purge(NOW + MINUTE) == Purged(messages=0, claims=0)
+
+    def test_purge_keeps_the_last_days_on_request(self, store):
+        """`keep_days` counts from when a message was posted."""
+        store.post(BOX, b"old", NOW)
+        store.post(BOX, b"new", NOW + 2 * DAY)
+        for number, _ in store.fetch(BOX, after=0, limit=10):
+            store.ack(BOX, number)
+        assert store.purge(NOW + 3 * DAY, keep_days=4).messages == 0
+        assert store.purge(NOW + 3 * DAY, keep_days=3).messages == 1
+        assert store.purge(NOW + 3 * DAY, keep_days=2).messages == 0
+        assert store.purge(NOW + 3 * DAY, keep_days=1).messages == 1
+
+    def test_purge_without_days_keeps_nothing_that_a_fast_clock_dated(self, store):
+        """Processes' clocks differ: what seems to come from the future is dropped like the rest."""
+        store.post(BOX, b"m", NOW + DAY)
+        store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+        assert store.purge(NOW, keep_days=1).messages == 0
+        assert store.purge(NOW).messages == 1
+
+    def test_C8_what_is_whole_passes_the_check(self, store):
+        """No false alarm, with every kind of object there."""
+        ada = SigningKey.generate()
+        store.put_items([*tasks(3), item(5, size=2 * LEAF_BYTES + 1)], NOW)
+        store.claim(QUEUE, "ada", 60, NOW)
+        for message in (b"m", receipt(ada)):
+            store.post(BOX, message, NOW)
+        store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+        assert store.check() == []
+
+    def test_a_closed_store_does_nothing(self, store):
+        """Every call is refused, and closing again is none."""
+        store.put_items([task(1)], NOW)
+        store.close()
+        store.close()
+        for call in (
+            lambda: store.put_items([task(2)], NOW),
+            lambda: store.read_item(CLIENT, item_id(1), 1),
+            lambda: store.read_leaves(CLIENT, item_id(1), 1),
+            lambda: store.list_items(client=None, project=None, after=None, limit=1),
+            lambda: store.post(BOX, b"m", NOW),
+            lambda: store.fetch(BOX, after=0, limit=1),
+            lambda: store.ack(BOX, 1),
+            lambda: store.receipts(after=0, limit=1),
+            lambda: store.queues(NOW),
+            lambda: store.claim(QUEUE, "ada", 60, NOW),
+            lambda: store.finish(bytes(16)),
+            lambda: store.release_claim(bytes(16)),
+            lambda: store.status(NOW),
+            lambda: store.purge(NOW),
+            lambda: store.check(),
+        ):
+            with pytest.raises(StoreError):
+                call()
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_random_schedules_agree_with_a_model(self, store, seed):
+        """Claims, finishes, releases, expiries and purges in any order give what a dict would give."""
+        source = random.Random(seed)
+        now, count = NOW, 6
+        store.put_items(tasks(count, size=10), now)
+        model: dict[bytes, Any] = {item_id(number): None for number in range(count)}  # None, (claim, expires) or "done"
+        issued = []
+        for _ in range(150):
+            now += timedelta(seconds=source.choice([0, 1, 5]))
+            live = {key: state for key, state in model.items() if isinstance(state, tuple) and state[1] > now}
+            open_ = {key for key, state in model.items() if state != "done" and key not in live}
+            match source.choice(["claim", "claim", "finish", "release", "purge"]):
+                case "claim":
+                    ttl_s = source.choice([1, 5, 20])
+                    claim = store.claim(QUEUE, "ada", ttl_s, now)
+                    assert (claim is None) == (not open_)
+                    if claim is not None:
+                        assert claim.item in open_
+                        model[claim.item] = (claim.id, claim.expires_at)
+                        issued.append(claim)
+                case "finish" if issued and source.random() < 0.2:
+                    claim = source.choice(issued)
+                    state = model[claim.item]
+                    if isinstance(state, tuple) and state[0] == claim.id:
+                        store.finish(claim.id)
+                        model[claim.item] = "done"
+                        issued.remove(claim)
+                    else:
+                        with pytest.raises(NotFoundError):
+                            store.finish(claim.id)
+                case "release" if issued:
+                    claim = source.choice(issued)
+                    store.release_claim(claim.id)
+                    state = model[claim.item]
+                    if isinstance(state, tuple) and state[0] == claim.id:
+                        model[claim.item] = None
+                case "purge":
+                    expired = {key for key in open_ if model[key] is not None}
+                    assert store.purge(now).claims == len(expired)
+                    model.update(dict.fromkeys(expired))
+            done = sum(state == "done" for state in model.values())
+            live_count = sum(isinstance(state, tuple) and state[1] > now for state in model.values())
+            expected = Queue(QUEUE, CLIENT, PROJECT, count - done - live_count, live_count, done)
+            assert store.queues(now) == [expected]

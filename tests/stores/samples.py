@@ -1,0 +1,79 @@
+"""Sealed-looking items, signed receipts and a view of all that a store holds, for the vendor's tests."""
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from labelvault.crypto.merkle import leaf_hash
+from labelvault.crypto.sign import SigningKey
+from labelvault.stores.base import Store
+from labelvault.stores.values import StoredItem
+from labelvault.wire.frame import sign_message
+from labelvault.wire.items import LEAF_BYTES, ItemHeader, parse_header
+from labelvault.wire.messages import Receipt
+from labelvault.wire.times import truncate
+
+NOW = datetime(2026, 5, 4, 10, 20, 30, 123000, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+CLIENT = bytes(range(32))
+OTHER_CLIENT = bytes(range(100, 132))
+PROJECT = bytes(range(16))
+QUEUE = bytes(range(200, 216))
+BOX = b"b" * 32
+
+
+def item(number=1, *, client=CLIENT, project=PROJECT, version=1, queue=None, size=5000, seed=None) -> StoredItem:
+    """An item version with bytes of its own."""
+    header = ItemHeader(1, client, project, item_id(number), version)
+    source = random.Random(repr((number, client, version, size, seed)))
+    return stored(header.encode(), source.randbytes(size), queue)
+
+
+def item_id(number) -> bytes:
+    """The id of the item of that number; not in the order of the numbers."""
+    return random.Random(number).randbytes(16)
+
+
+def stored(header, payload, queue=None) -> StoredItem:
+    """What a client would hand over, leaves computed."""
+    pieces = range(0, len(payload), LEAF_BYTES)
+    return StoredItem(header, payload, tuple(leaf_hash(payload[at : at + LEAF_BYTES]) for at in pieces), queue)
+
+
+def task(number=1, **options) -> StoredItem:
+    """An item in a queue."""
+    return item(number, **{"queue": QUEUE, **options})
+
+
+def tasks(count, **options) -> list[StoredItem]:
+    """Different tasks of one queue."""
+    return [task(number, **options) for number in range(count)]
+
+
+def key_of(each: StoredItem) -> tuple[bytes, bytes, int]:
+    """What an item version is read by."""
+    header = parse_header(each.header)
+    return header.client, header.item, header.version
+
+
+def receipt(signer: SigningKey, number=1, *, client=CLIENT, event="closed", lease=b"l" * 32, at=NOW) -> bytes:
+    """A contractor's receipt for an item."""
+    erased = "process-exit" if event == "closed" else None
+    return sign_message(Receipt(client, PROJECT, lease, item_id(number), event, erased, truncate(at)), signer).data
+
+
+def snapshot(store: Store, mailboxes=(BOX,), now=NOW):
+    """All that a store gives out: equal before and after whatever must change nothing."""
+    infos = store.list_items(client=None, project=None, after=None, limit=1000)
+    return (
+        [
+            (info, store.read_item(*key), store.read_leaves(*key))
+            for info in infos
+            for key in [(info.client, info.item, info.version)]
+        ],
+        [store.fetch(mailbox, after=0, limit=1000) for mailbox in mailboxes],
+        store.receipts(after=0, limit=1000),
+        store.queues(now),
+        replace(store.status(now), stored_bytes=0),
+    )
