@@ -127,14 +127,15 @@ def verify_checkpoint(text: str, name: str, public_key: bytes, origin: str) -> C
 
 
 def _parse(text: str) -> Checkpoint:
-    lines = text.split("\n")
-    if len(lines) != 4 or not _SIZE.fullmatch(lines[1]):
-        raise FormatError("a checkpoint is three lines: origin, size and root")
-    try:
-        root = base64.b64decode(lines[2], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise FormatError("a checkpoint's root is not base64") from error
-    checkpoint = Checkpoint(lines[0], int(lines[1]), root)
+    match text.split("\n"):
+        case [origin, size, encoded, ""] if _SIZE.fullmatch(size):
+            try:
+                root = base64.b64decode(encoded, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise FormatError("a checkpoint's root is not base64") from error
+            checkpoint = Checkpoint(origin, int(size), root)
+        case _:
+            raise FormatError("a checkpoint is three lines: origin, size and root")
     # One comparison for leading zeros, padding bits and whatever else has a second spelling.
     if checkpoint.text() != text:
         raise FormatError("not the canonical form of a checkpoint")

@@ -118,9 +118,7 @@ class Released:
     def __post_init__(self) -> None:
         _check_presence(self.tier, self.presence)
         if not self.issued_at <= self.at or self.issued_at >= self.expires_at:
-            raise FormatError(
-                "a release is recorded before its lease begins, or the lease ends before it begins"
-            )
+            raise FormatError("a release is recorded before its lease begins, or the lease ends before it begins")
         if not self.items or self.items[0].item != self.task:
             raise FormatError("the task is the first item of its release")
         if len({item.item for item in self.items}) != len(self.items):
@@ -200,9 +198,7 @@ class Junk:
             raise FormatError("a count of junk ends before it begins")
 
 
-Entry: TypeAlias = (
-    Certified | Sealed | Enrolled | Granted | Released | Denied | ReceiptEntry | Revoked | Frozen | Junk
-)
+Entry: TypeAlias = Certified | Sealed | Enrolled | Granted | Released | Denied | ReceiptEntry | Revoked | Frozen | Junk
 
 KINDS: Final[dict[str, type[Entry]]] = {
     "certified": Certified,

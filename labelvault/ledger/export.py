@@ -95,7 +95,6 @@ def verify_export(
     # Signature first: nothing else in the file is looked at unless the issuer vouches for it.
     note = _read_checkpoint(lines.pop())
     checkpoint = verify_checkpoint(note, name, public_key, origin)
-    before = None if older is None else verify_checkpoint(older, name, public_key, origin)
     size = checkpoint.size
     if len(lines) < size:
         raise LedgerError(f"the export is cut: {len(lines)} entries where the checkpoint covers {size}")
@@ -105,8 +104,8 @@ def verify_export(
     leaves = [leaf_hash(entry) for entry in raw]
     if root_of_leaves(leaves) != checkpoint.root:
         raise LedgerError("entries were reordered or rewritten: they do not give the checkpoint's root")
-    if older is not None and before is not None:
-        fault = _discontinuity(before, leaves)
+    if older is not None:
+        fault = _discontinuity(verify_checkpoint(older, name, public_key, origin), leaves)
         if fault:
             raise ForkError(fault, older, note)
     return VerifiedLedger(tuple(_decode(entry, index) for index, entry in enumerate(raw)), checkpoint, note)
@@ -122,12 +121,13 @@ def _discontinuity(before: Checkpoint, leaves: Sequence[bytes]) -> str:
 
 
 def _read_entry(line: bytes, index: int) -> bytes:
-    if not line.startswith(_ENTRY_START) or len(line) > _MAX_ENTRY_LINE_BYTES:
-        raise FormatError(f"line {index + 1} of the export is not an entry")
+    if len(line) > _MAX_ENTRY_LINE_BYTES:
+        raise FormatError(f"entry {index} has more than {MAX_ENTRY_BYTES} bytes")
     try:
         entry = base64.b64decode(line[len(_ENTRY_START) : -len(_ENTRY_END)], validate=True)
     except binascii.Error as error:
         raise FormatError(f"entry {index} is not base64") from error
+    # Comparing with what we would write covers the start and the end of the line, too.
     if _entry_line(entry) != line:
         raise FormatError(f"entry {index} is not in its canonical form")
     return entry

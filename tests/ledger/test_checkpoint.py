@@ -59,6 +59,9 @@ def test_round_trip(size: int) -> None:
     """What was signed is what is read."""
     checkpoint = Checkpoint(ORIGIN, size, ROOT)
     assert check(sign_checkpoint(checkpoint, NAME, ISSUER)) == checkpoint
+    longest = Checkpoint("o" * 200, size, ROOT)
+    note = sign_checkpoint(longest, NAME, ISSUER)
+    assert verify_checkpoint(note, NAME, ISSUER.public_key, longest.origin) == longest
 
 
 def test_empty_ledger() -> None:
@@ -108,6 +111,8 @@ def test_another_key_or_name_or_ledger_is_refused() -> None:
         f"{ORIGIN}\n42\nAAAA\n",
         f"{ORIGIN}\n42\n{'é' * 44}\n",
         f"{ORIGIN}\n42\n",
+        f"{ORIGIN}\n",
+        "\n",
         f"{ORIGIN}\n42\n{ROOT_TEXT}\nextension\n",
         f"{ORIGIN}\n42\n{ROOT_TEXT}\n\n",
         f"\n{ORIGIN}\n42\n{ROOT_TEXT}\n",

@@ -15,8 +15,9 @@ from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import ForkError, FormatError, LedgerError, SignatureError
 from labelvault.ledger.checkpoint import Checkpoint, issuer_key_name, ledger_origin, sign_checkpoint
-from labelvault.ledger.entries import Entry, Sealed, encode_entry
+from labelvault.ledger.entries import MAX_ENTRY_BYTES, Entry, Sealed, encode_entry
 from labelvault.ledger.export import VerifiedLedger, export_ledger, verify_export
+from labelvault.ledger.note import MAX_NOTE_CHARACTERS
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 CLIENT = bytes(range(32))
@@ -210,6 +211,20 @@ def test_size_is_bounded() -> None:
     assert check_within(EXPORT, max_bytes=len(EXPORT)).note == NOTE
     with pytest.raises(FormatError, match="more than"):
         check_within(EXPORT, max_bytes=len(EXPORT) - 1)
+
+
+def test_lines_are_bounded() -> None:
+    """A line that is longer than the longest entry or note is refused before it is decoded."""
+    entry = export_ledger([bytes(MAX_ENTRY_BYTES)], NOTE).splitlines()[0]
+    largest = [bytes(MAX_ENTRY_BYTES)]
+    with pytest.raises(FormatError, match="^entry 0: "):
+        check(export_ledger(largest, note_over(largest)))
+    longer = LAST.replace(b'"}', b"x" * 4 * MAX_NOTE_CHARACTERS + b'"}')
+    with pytest.raises(FormatError, match="ends with a checkpoint"):
+        check(entry + b"\n" + longer + b"\n")
+    larger = [bytes(MAX_ENTRY_BYTES + 3)]
+    with pytest.raises(FormatError, match=f"^entry 0 has more than {MAX_ENTRY_BYTES} bytes"):
+        check(export_ledger(larger, note_over(larger)))
 
 
 def test_F1_every_flipped_byte_is_refused() -> None:

@@ -106,6 +106,9 @@ def test_a_bad_signature_by_a_known_key_is_refused(peter: VerifierKey) -> None:
         NOTE + ENOCH_LINE.replace("EnochRoot", "E" * (MAX_NAME_CHARACTERS + 1)),
         NOTE + ENOCH_LINE.replace("— ", "- "),
         NOTE + ENOCH_LINE.replace("— ", "—  "),
+        NOTE + ENOCH_LINE.replace("— ", ""),
+        NOTE + ENOCH_LINE.replace("Enoch", "En\x01och"),
+        NOTE + ENOCH_LINE.replace("Enoch", "En\ud800och"),
         NOTE + ENOCH_LINE.replace("\n", " \n"),
         NOTE + ENOCH_LINE.replace("=\n", "\n"),
         NOTE + ENOCH_LINE.replace("QQ=\n", "QR=\n"),
@@ -128,9 +131,17 @@ def test_bounds_are_reachable(peter: VerifierKey) -> None:
     signer = SigningKey.generate()
     key = VerifierKey("example.com/key", signer.public_key)
     assert open_note(sign_note("a\n\n\nb\n\n", key.name, signer), key) == "a\n\n\nb\n\n"
+    longest = VerifierKey("n" * MAX_NAME_CHARACTERS, signer.public_key)
+    rest = len(sign_note("\n", longest.name, signer)) - 1
+    text = "x" * (MAX_NOTE_CHARACTERS - rest - 1) + "\n"
+    assert open_note(sign_note(text, longest.name, signer), longest) == text
+    with pytest.raises(FormatError, match="a note of more than"):
+        sign_note("x" + text, longest.name, signer)
 
 
-@pytest.mark.parametrize("text", ["", "no newline", "a\n\nb", "tab\t\n", "nul\0\n", "\ud800\n", "x" * 200_000 + "\n"])
+@pytest.mark.parametrize(
+    "text", ["", "no newline", "a\n\nb", "a\n\n— b AAAAAAA=", "tab\t\n", "nul\0\n", "\ud800\n", "x" * 200_000 + "\n"]
+)
 def test_texts_that_are_not_signed(text: str) -> None:
     """A text that no reader would take is not signed."""
     with pytest.raises(FormatError):
