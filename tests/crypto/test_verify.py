@@ -46,9 +46,7 @@ def test_signatures_verify(message: bytes) -> None:
 
 def test_rfc_8032_vector() -> None:
     """RFC 8032, section 7.1, test 2."""
-    key = SigningKey(
-        SecretBytes(bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"))
-    )
+    key = SigningKey(SecretBytes(bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")))
     assert key.public_key.hex() == "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
     assert key.sign(b"\x72").hex() == (
         "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"

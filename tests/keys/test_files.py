@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from labelvault.errors import KeystoreError, KeystoreForeignError
+from labelvault.keys import files
 from labelvault.keys.files import erase_file, make_private_dir, read_private, write_private
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
@@ -127,6 +128,53 @@ def _write_struck(path: Path, replace: bool, faults: Faults) -> bool:
         return True
     assert faults.failed in ("", "close")
     return False
+
+
+def test_X1_planted_temporary_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should somebody guess the temporary name, what they put there is neither followed nor written."""
+    monkeypatch.setattr(files, "random_bytes", bytes)
+    (tmp_path / "target").write_bytes(OLD)
+    temporary = tmp_path / ".key.0000000000000000.tmp"
+    for plant in (lambda: temporary.symlink_to("target"), lambda: temporary.write_bytes(OLD)):
+        plant()
+        with pytest.raises(KeystoreError):
+            write_private(tmp_path / "key", NEW, replace=True)
+        assert temporary.read_bytes() == OLD
+        temporary.unlink()
+    assert os.listdir(tmp_path) == ["target"]
+
+
+def test_X1_files_are_opened_with_the_flags_that_make_it_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New files exclusively, none through a symlink, and all closed to child processes."""
+    opened: list[int] = []
+    call = os.open
+
+    def recording(path, flags, *arguments, **options):
+        opened.append(flags)
+        return call(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", recording)
+    write_private(tmp_path / "key", NEW, replace=True)
+    read_private(tmp_path / "key", len(NEW))
+    made = [flags for flags in opened if flags & os.O_CREAT]
+    assert made
+    assert all(flags & os.O_EXCL and flags & os.O_NOFOLLOW for flags in made)
+    assert opened[-1] & os.O_NOFOLLOW
+    assert all(flags & os.O_CLOEXEC for flags in opened)
+
+
+def test_C2_new_directories_are_flushed_into_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that was made survives a power cut: each parent is flushed."""
+    flushed: list[int] = []
+    call = os.fsync
+
+    def recording(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_ino)
+        call(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    make_private_dir(tmp_path / "a" / "b")
+    assert flushed == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,9 +311,7 @@ def test_private_directory_is_no_symlink_or_file(tmp_path: Path) -> None:
         make_private_dir(tmp_path / "file" / "below")
 
 
-def test_private_directory_of_another_user_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_private_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that somebody else owns is not made one's own."""
     (tmp_path / "theirs").mkdir(mode=0o755)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
