@@ -132,8 +132,14 @@ class OutputDirectory:
         return directory
 
     def inodes(self) -> tuple[tuple[int, int], ...]:
-        """Return (device, inode) of each file that was written, by which `resume` finds it again."""
-        return tuple(_inode(name, self._descriptor) for name in self._written)
+        """Return (device, inode) of each file that was written and is there, by which `resume` finds it again.
+
+        Raises:
+            OutputError: the directory was closed.
+        """
+        self._check_open()
+        found = (_inode(name, self._descriptor) for name in self._written)
+        return tuple(inode for inode in found if inode is not None)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -266,8 +272,11 @@ class OutputDirectory:
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
-def _inode(name: str, directory: int) -> tuple[int, int]:
-    info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+def _inode(name: str, directory: int) -> tuple[int, int] | None:
+    try:
+        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
     # Kept to 63 bits: what is stored must have a wire form, and some file systems number higher.
     return info.st_dev & MAX_INT, info.st_ino & MAX_INT
 
