@@ -90,7 +90,6 @@ def open_payload(key: SecretBytes, payload: bytes, context: bytes) -> bytes:
     Raises:
         DecryptionError: wrong key or context, altered, truncated or extended payload; which one is not told.
     """
-    head = b""
     try:
         decryptor = Cobblestone256Decryptor(key.reveal(), context)
         head = decryptor.update(payload)

@@ -56,9 +56,7 @@ class OneTimeKey:
         x25519 = X25519PrivateKey.from_private_bytes(expanded[64:])
         self.__seed = seed
         self.__private = MLKEM768X25519PrivateKey(mlkem, x25519)
-        self.public_key: bytes = (
-            mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
-        )
+        self.public_key: bytes = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
 
     @classmethod
     def generate(cls) -> "OneTimeKey":

@@ -70,9 +70,7 @@ def read_private(path: Path, max_bytes: int) -> bytes:
             if not stat.S_ISREG(info.st_mode):
                 raise KeystoreForeignError(f"{path} is not a regular file")
             if info.st_size > max_bytes:
-                raise KeystoreForeignError(
-                    f"{path} has {info.st_size} bytes, more than a key file's {max_bytes}"
-                )
+                raise KeystoreForeignError(f"{path} has {info.st_size} bytes, more than a key file's {max_bytes}")
             return _read_all(descriptor, path, max_bytes)
         finally:
             os.close(descriptor)

@@ -72,16 +72,10 @@ def _letters(spoken: str) -> str:
     if len(spoken) > _MAX_SPOKEN:
         raise EnrolmentError("that is too long for a fingerprint")
     # Zs and Pd: word processors make other spaces and dashes out of the plain ones.
-    kept = [
-        mark
-        for mark in spoken.lower()
-        if not mark.isspace() and unicodedata.category(mark) not in ("Zs", "Pd")
-    ]
+    kept = [mark for mark in spoken.lower() if not mark.isspace() and unicodedata.category(mark) not in ("Zs", "Pd")]
     letters = "".join(kept)
     if len(letters) != _LETTERS:
-        raise EnrolmentError(
-            f"a fingerprint is {WORDS} words of five letters; that is {len(letters)} letters, not 40"
-        )
+        raise EnrolmentError(f"a fingerprint is {WORDS} words of five letters; that is {len(letters)} letters, not 40")
     for place, letter in enumerate(letters):
         if letter not in (_VOWELS if place % _WORD_LETTERS in (1, 3) else _CONSONANTS):
             word = place // _WORD_LETTERS + 1

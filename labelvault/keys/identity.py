@@ -72,9 +72,7 @@ def open_identity(path: Path, passphrase: str | SecretBytes) -> SigningKey:
     return SigningKey(seed)
 
 
-def store_signing_key(
-    path: Path, key: SigningKey, root: RootKey, label: SigningKeyLabel, client_id: bytes
-) -> None:
+def store_signing_key(path: Path, key: SigningKey, root: RootKey, label: SigningKeyLabel, client_id: bytes) -> None:
     """Write one of a client's signing keys, wrapped by its root key.
 
     Args:

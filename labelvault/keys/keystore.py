@@ -49,9 +49,7 @@ class _Header:
 @dataclass(frozen=True, slots=True)
 class _Body:
     header: _Header
-    ciphertext: Annotated[
-        bytes, Between(aead.WRAP_OVERHEAD_BYTES + 1, aead.WRAP_OVERHEAD_BYTES + MAX_SECRET_BYTES)
-    ]
+    ciphertext: Annotated[bytes, Between(aead.WRAP_OVERHEAD_BYTES + 1, aead.WRAP_OVERHEAD_BYTES + MAX_SECRET_BYTES)]
 
 
 def seal_keystore(

@@ -109,9 +109,7 @@ class PassphraseRoot:
 
     __slots__ = ("__parameters", "__passphrase")
 
-    def __init__(
-        self, passphrase: str | SecretBytes, *, parameters: Argon2idParameters = DEFAULT_COST
-    ) -> None:
+    def __init__(self, passphrase: str | SecretBytes, *, parameters: Argon2idParameters = DEFAULT_COST) -> None:
         """Take the passphrase.
 
         Args:
@@ -121,8 +119,7 @@ class PassphraseRoot:
         Raises:
             KeystorePassphraseError: the passphrase is empty.
         """
-        passphrase = passphrase_secret(passphrase)
-        self.__passphrase = passphrase
+        self.__passphrase = passphrase_secret(passphrase)
         self.__parameters = parameters
 
     def create(self, home: Path) -> LocalRootKey:
