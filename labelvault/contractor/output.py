@@ -109,6 +109,9 @@ class OutputDirectory:
     def resume(cls, path: Path, inodes: frozenset[tuple[int, int]]) -> Self:
         """Take a directory that an earlier process wrote, to erase it.
 
+        A file system gives the number of a removed file to another one; so what somebody puts into this directory
+        after removing an item may be erased in the item's place. Nothing outside the directory can be.
+
         Args:
             path: as given to `create`.
             inodes: what `inodes` said then: the files are known by them, so that no name has to be remembered.

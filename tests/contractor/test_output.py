@@ -457,8 +457,8 @@ def test_C1_a_later_process_erases_what_was_written(tmp_path: Path) -> None:
         inodes = frozenset(first.inodes())
         assert len(inodes) == 3
     (tmp_path / "out" / "a").rename(tmp_path / "out" / "renamed")
-    (tmp_path / "out" / "b").unlink()
-    (tmp_path / "out" / "b").symlink_to(tmp_path / "victim")
+    (tmp_path / "link").symlink_to(tmp_path / "victim")
+    (tmp_path / "link").rename(tmp_path / "out" / "b")
     (tmp_path / "victim").write_bytes(b"victim")
     with OutputDirectory.resume(tmp_path / "out", inodes) as again:
         assert sorted(again.names) == ["c", "renamed"]
