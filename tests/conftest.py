@@ -28,3 +28,11 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real project: {folder} is absent and {REAL_DATA_VARIABLE} is not set")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _measured_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the opening processes, which inherit next to nothing, be told where coverage is measured."""
+    from labelvault.contractor import worker
+
+    monkeypatch.setattr(worker, "PASSED_ENVIRONMENT", (*worker.PASSED_ENVIRONMENT, "COVERAGE_PROCESS_CONFIG"))

@@ -30,7 +30,7 @@ from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
-from labelvault.errors import EnrolmentError, GrantError, KeystoreError, LeaseError
+from labelvault.errors import EnrolmentError, GrantError, KeystoreError, LeaseError, RelayError, StoreError
 from labelvault.keys.cards import card_fingerprint, read_card
 from labelvault.keys.files import make_private_dir, read_private, write_private
 from labelvault.keys.identity import create_identity, open_identity
@@ -165,12 +165,13 @@ class Contractor:
         membership = read_invite(invite, pinned, self.public_key)
         if membership.tier != read_card(self.card()).message.tier:
             raise EnrolmentError("the grant is for another tier than this home's card")
+        # All is checked by here. The invite comes last: what an interrupted join leaves is completed by the next one.
+        if self._pinned() is None:
+            write_private(self._home / "client.pin", pinned, replace=False)
         self._keep_certificate(membership)
         make_private_dir(self._home / "invites")
         name = f"{membership.grant.message.grant_id.hex()}.invite"
         write_private(self._home / "invites" / name, invite, replace=True)
-        if self._pinned() is None:
-            write_private(self._home / "client.pin", pinned, replace=False)
         return membership
 
     def _pinned(self) -> bytes | None:
@@ -187,7 +188,7 @@ class Contractor:
     def memberships(self) -> list[Membership]:
         """List what was joined, newest grant first, each with the newest certificate that is known."""
         pinned = self._pinned()
-        if pinned is None:
+        if pinned is None or not (self._home / "invites").is_dir():
             return []
         certificate = read_certificate(read_private(self._home / "certificate", MAX_BYTES), pinned)
         found = []
@@ -250,9 +251,15 @@ class Contractor:
         key, asked_s = OneTimeKey.generate(), elapsed_s()
         membership, request, data = self._ask(membership, item, key.public_key, timeout_s, exchange)
         lease, outer = read_lease(data, request, membership, self.now())
-        opened = open_lease(lease, outer, key, membership, reader(self._relay(membership)))
-        self._opened(outer, None, [])
         close = partial(self._close, outer, "best-effort")
+        self._log.leased(outer, self.now(), None)
+        try:
+            opened = open_lease(lease, outer, key, membership, reader(self._relay(membership)))
+        except BaseException:
+            # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
+            close()
+            raise
+        self._opened(outer, [])
         return Task(opened, Deadline(outer, asked_s, self._clock), close)
 
     def begin(
@@ -275,18 +282,25 @@ class Contractor:
             As `open_task`, and OutputError when the directory can't be made or written.
         """
         membership = self._membership(grant_id)
+        folder = None if output is None else Path(output).absolute()
         worker = Worker()
         try:
             membership, request, data = self._ask(membership, item, worker.one_time_key, timeout_s, None)
             _, outer = read_lease(data, request, membership, self.now())
-            files = worker.open(membership, request, data, output)
-            self._opened(outer, output, files)
         except BaseException:
             worker.stop()
             raise
-        if output is not None:
+        self._log.leased(outer, self.now(), folder)
+        try:
+            files = worker.open(membership, request, data, folder)
+        except BaseException:
             worker.stop()
-        return Opening(worker, outer, output, partial(self._finish, outer))
+            self._close(outer, "process-exit")
+            raise
+        self._opened(outer, files)
+        if folder is not None:
+            worker.stop()
+        return Opening(worker, outer, folder, partial(self._finish, outer))
 
     def _ask(
         self,
@@ -321,9 +335,9 @@ class Contractor:
             self._relays[address] = open_relay(address)
         return self._relays[address]
 
-    def _opened(self, outer: LeaseOuter, folder: Path | None, files: list[tuple[int, int]]) -> None:
-        self._log.opened(outer, self.now(), None if folder is None else Path(folder).absolute(), files)
-        self._post(make_receipt(outer, self._identity, "opened", None, self.now()), outer)
+    def _opened(self, outer: LeaseOuter, files: list[tuple[int, int]]) -> None:
+        self._log.opened(outer, files, make_receipt(outer, self._identity, "opened", None, self.now()))
+        self.post_due_receipts()
 
     def _finish(self, outer: LeaseOuter, opening: Opening) -> None:
         """Record the close of an opening whose process has exited."""
@@ -352,28 +366,28 @@ class Contractor:
         self._close(outer, "best-effort")
 
     def _close(self, outer: LeaseOuter, erased: str) -> None:
-        now = self.now()
-        receipt = make_receipt(outer, self._identity, "closed", erased, now)
-        self._log.closed(outer.lease_id, erased, receipt, now)
+        # The close stands whatever the clock says by now: only the receipt's claimed time comes from it.
+        now = truncate(self._clock())
+        self._log.closed(outer, erased, make_receipt(outer, self._identity, "closed", erased, now), now)
         self.post_due_receipts()
 
-    def post_due_receipts(self) -> None:
-        """Post close receipts that the vault has not taken yet.
+    def post_due_receipts(self) -> int:
+        """Post receipts that the vault has not taken yet; the next opening or close tries again what is left.
 
-        Raises:
-            StoreError, RelayError: the vault did not take one; it is kept and posted the next time.
+        Returns:
+            How many are still due: 0 unless the vault can't be reached.
         """
-        for lease_id, receipt in self._log.receipts_due():
-            self._post(receipt, self._log.outer(lease_id))
-            self._log.receipt_posted(lease_id)
-
-    def _post(self, receipt: bytes, outer: LeaseOuter) -> None:
-        for membership in self.memberships():
-            if membership.project == outer.project:
-                client = membership.client
-                self._relay(membership).post(issuer_mailbox(client), receipt)
-                return
-        raise LeaseError("the grant of this lease is not in this home any more")
+        projects = {membership.project: membership for membership in self.memberships()}
+        due = self._log.receipts_due()
+        for number, project, receipt in due:
+            try:
+                membership = projects[project]
+                self._relay(membership).post(issuer_mailbox(membership.client), receipt)
+            except (RelayError, StoreError):
+                # Nothing is lost by it: the task is open or closed here either way, and the receipt waits.
+                break
+            self._log.receipt_posted(number)
+        return len(self._log.receipts_due())
 
     def openings(self) -> list[OpeningRecord]:
         """List openings, oldest first."""

@@ -9,20 +9,24 @@ from labelvault.contractor.membership import Membership
 from labelvault.contractor.opening import read_denial, read_lease
 from labelvault.errors import (
     DeniedError,
+    EnrolmentError,
     FormatError,
     LabelVaultError,
     LeaseError,
+    LeaseExpiredError,
     RequestTimeoutError,
+    RollbackError,
     SignatureError,
 )
 from labelvault.relay.protocol import Relay
 from labelvault.wire.frame import Frame, Signed, parse_frame
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
-from labelvault.wire.messages import Denial, IssuerCertificate, Lease, LeaseOuter, OpenRequest
+from labelvault.wire.messages import MAX_REQUEST_LIFETIME, Denial, IssuerCertificate, Lease, LeaseOuter, OpenRequest
 from labelvault.wire.schema import decode_record
 
 _POLL_S: Final = 0.02
 _POLL_MAX_S: Final = 0.5
+_PAGE: Final = 1000
 
 
 class EpochChanged(LabelVaultError):
@@ -84,30 +88,50 @@ class MailboxExchange:
         self._relay.post(issuer_mailbox(client), request.data)
         deadline = time.monotonic() + timeout_s
         pause = _POLL_S
-        refused: set[int] = set()
+        seen = 0
         while True:
-            for number, data in self._relay.fetch(mailbox, limit=1000):
-                if number in refused:
-                    continue
-                # What is not ours, or does not verify, stays where it is: the vault can put anything here, and a
-                # forged answer must not hide the true one.
-                taken = self._try(accept, data)
-                if taken is None:
-                    refused.add(number)
-                    continue
-                self._relay.ack(mailbox, number)
-                return taken
+            for number, data in self._relay.fetch(mailbox, after=seen, limit=_PAGE):
+                seen = number
+                # What is not ours, or does not verify, is passed over: the vault can put anything here, and a forged
+                # answer must not hide the true one.
+                try:
+                    taken = _taken(accept, data)
+                except LabelVaultError:
+                    self._relay.ack(mailbox, number)
+                    raise
+                if taken is not None:
+                    self._relay.ack(mailbox, number)
+                    return taken
+                if is_outdated(data, request.message.at):
+                    self._relay.ack(mailbox, number)
             if time.monotonic() + pause > deadline:
                 raise RequestTimeoutError(timeout_s)
             time.sleep(pause)
             pause = min(pause * 1.5, _POLL_MAX_S)
 
-    @staticmethod
-    def _try(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None:
-        try:
-            return accept(data)
-        except (FormatError, SignatureError, LeaseError):
-            return None
+
+def _taken(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None:
+    try:
+        return accept(data)
+    except LeaseExpiredError:
+        # Signed by the issuer, for this request, and over: a clock is wrong, and waiting on would hide it.
+        raise
+    except (FormatError, SignatureError, LeaseError, EnrolmentError, RollbackError):
+        return None
+
+
+def is_outdated(data: bytes, now: datetime) -> bool:
+    """Tell whether a waiting message is a dead answer to some earlier request, which only fills the mailbox.
+
+    Decides nothing but whether the vault goes on offering it, so it is taken at its word.
+    """
+    try:
+        frame = parse_frame(data)
+        if frame.type == Lease.TYPE:
+            return decode_record(LeaseOuter, decode_record(Lease, frame.body).outer).expires_at < now
+        return frame.type == Denial.TYPE and decode_record(Denial, frame.body).at < now - MAX_REQUEST_LIFETIME
+    except FormatError:
+        return True
 
 
 def acceptor(

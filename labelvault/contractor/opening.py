@@ -14,7 +14,7 @@ from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import OpenedItem, open_item
-from labelvault.errors import DecryptionError, FormatError, LeaseError, LeaseExpiredError, TamperedError
+from labelvault.errors import ClockError, DecryptionError, FormatError, LeaseError, LeaseExpiredError, TamperedError
 from labelvault.relay.protocol import ItemPart
 from labelvault.wire.frame import Signed, Signer, open_frame, parse_frame, sign_message
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
@@ -151,6 +151,7 @@ def read_lease(
         FormatError, SignatureError: malformed, or not signed by the certified issuer.
         LeaseError: it answers another request, or differs from what grant and request allow.
         LeaseExpiredError: its time is over.
+        ClockError: it was issued in what this machine takes for the future.
     """
     certificate, grant = membership.certificate, membership.grant.message
     lease = open_frame(data, Lease, certificate.message.issuer)
@@ -183,7 +184,7 @@ def read_lease(
     if now >= outer.expires_at:
         raise LeaseExpiredError("the lease has expired")
     if outer.issued_at > now + CLOCK_SKEW:
-        raise LeaseError("the lease was issued in the future; is this machine's clock right?")
+        raise ClockError("the lease was issued in this machine's future: its clock is behind the issuer's")
     return lease, outer
 
 
@@ -221,12 +222,18 @@ def open_lease(
 
 
 def _open_secrets(lease: Signed[Lease], key: OneTimeKey) -> LeaseSecrets:
-    plaintext = key.open(lease.message.sealed, LEASE_INFO_LABEL + lease.message.outer)
+    secrets = _decoded(key.open(lease.message.sealed, LEASE_INFO_LABEL + lease.message.outer))
+    # Raised here and not below, where frames hold decoded keys that a traceback with locals would show.
+    if secrets is None:
+        raise DecryptionError("decryption failed")
+    return secrets
+
+
+def _decoded(plaintext: bytes) -> LeaseSecrets | None:
     try:
         return decode_record(LeaseSecrets, plaintext)
     except FormatError:
-        # `from None`: the frames below hold decoded keys; they must not hang on the error.
-        raise DecryptionError("decryption failed") from None
+        return None
 
 
 def _open_part(leased: LeasedItem, outer: LeaseOuter, read_item: ReadItem) -> OpenedPart:

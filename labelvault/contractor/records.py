@@ -22,8 +22,9 @@ STATE_SCHEMA: Final = Schema(
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE openings (
   lease_id BLOB PRIMARY KEY, outer BLOB NOT NULL, opened_ms INTEGER NOT NULL, closed_ms INTEGER,
-  folder TEXT, files BLOB, erased TEXT, receipt_due BLOB
+  folder TEXT, files BLOB, erased TEXT
 ) WITHOUT ROWID;
+CREATE TABLE receipts_due (number INTEGER PRIMARY KEY AUTOINCREMENT, project BLOB NOT NULL, receipt BLOB NOT NULL);
 """,
 )
 
@@ -64,48 +65,67 @@ class OpeningLog:
         """Return the latest issuer time that was ever seen."""
         return from_ms(int.from_bytes(self._database.meta("issuer_ms") or b"", "big"))
 
-    def opened(self, outer: LeaseOuter, now: datetime, folder: Path | None, files: list[tuple[int, int]]) -> None:
-        """Remember an opening, and that the issuer's time has reached its issue.
+    def leased(self, outer: LeaseOuter, now: datetime, folder: Path | None) -> None:
+        """Remember a verified lease before it is opened, and that the issuer's time has reached its issue.
 
         Args:
             outer: the lease's readable part.
             now: our time.
-            folder: where files were written.
-            files: (device, inode) of each, by which they are known again without keeping a name.
+            folder: where files will be written, if they will.
         """
         with self._database.transaction():
             if outer.issued_at > self.high_water():
                 self._database.set_meta("issuer_ms", to_ms(outer.issued_at).to_bytes(8, "big"))
             self._database.execute(
-                "INSERT INTO openings VALUES (?, ?, ?, NULL, ?, ?, NULL, NULL)",
+                "INSERT INTO openings VALUES (?, ?, ?, NULL, ?, ?, NULL)",
                 outer.lease_id,
                 encode_record(outer),
                 to_ms(now),
-                str(folder) if folder else None,
-                encode([[device, inode] for device, inode in files]) if folder else None,
+                None if folder is None else str(folder),
+                None if folder is None else encode([]),
             )
 
-    def closed(self, lease_id: bytes, erased: str, receipt: bytes, now: datetime) -> None:
-        """Remember that an opening is closed and its receipt is to be posted; a second close changes nothing."""
+    def opened(self, outer: LeaseOuter, files: list[tuple[int, int]], receipt: bytes) -> None:
+        """Remember that a lease was opened, and that its receipt is due.
+
+        Args:
+            outer: the lease's readable part.
+            files: (device, inode) of each file written, by which it is known again without keeping a name.
+            receipt: to post.
+        """
         with self._database.transaction():
             self._database.execute(
-                "UPDATE openings SET closed_ms = ?, erased = ?, receipt_due = ?, folder = NULL, files = NULL"
+                "UPDATE openings SET files = ? WHERE lease_id = ? AND folder IS NOT NULL",
+                encode([[device, inode] for device, inode in files]),
+                outer.lease_id,
+            )
+            self._queue(outer, receipt)
+
+    def closed(self, outer: LeaseOuter, erased: str, receipt: bytes, now: datetime) -> None:
+        """Remember that an opening is closed and its receipt is due; a second close changes nothing."""
+        with self._database.transaction():
+            changed = self._database.execute(
+                "UPDATE openings SET closed_ms = ?, erased = ?, folder = NULL, files = NULL"
                 " WHERE lease_id = ? AND closed_ms IS NULL",
                 to_ms(now),
                 erased,
-                receipt,
-                lease_id,
+                outer.lease_id,
             )
+            if changed:
+                self._queue(outer, receipt)
 
-    def receipts_due(self) -> list[tuple[bytes, bytes]]:
-        """Return (lease id, receipt) of closes whose receipt the vault has not taken yet."""
-        rows = self._database.rows("SELECT lease_id, receipt_due FROM openings WHERE receipt_due IS NOT NULL")
-        return [(bytes(lease_id), bytes(receipt)) for lease_id, receipt in rows]
+    def _queue(self, outer: LeaseOuter, receipt: bytes) -> None:
+        self._database.execute("INSERT INTO receipts_due VALUES (NULL, ?, ?)", outer.project, receipt)
 
-    def receipt_posted(self, lease_id: bytes) -> None:
-        """Remember that the vault took the close receipt."""
+    def receipts_due(self) -> list[tuple[int, bytes, bytes]]:
+        """Return (number, project, receipt) of receipts that the vault has not taken yet, oldest first."""
+        rows = self._database.rows("SELECT number, project, receipt FROM receipts_due ORDER BY number")
+        return [(number, bytes(project), bytes(receipt)) for number, project, receipt in rows]
+
+    def receipt_posted(self, number: int) -> None:
+        """Remember that the vault took a receipt."""
         with self._database.transaction():
-            self._database.execute("UPDATE openings SET receipt_due = NULL WHERE lease_id = ?", lease_id)
+            self._database.execute("DELETE FROM receipts_due WHERE number = ?", number)
 
     def outer(self, lease_id: bytes) -> LeaseOuter:
         """Return the readable part of a lease that was opened here.

@@ -19,6 +19,8 @@ from labelvault.wire.codec import Value
 from labelvault.wire.frame import Signed
 from labelvault.wire.messages import LeaseOuter, OpenRequest
 
+PASSED_ENVIRONMENT: tuple[str, ...] = ("SYSTEMROOT",)
+"""Variables that the child gets; Python on Windows can't start without this one."""
 _EXIT_TIMEOUT_S: Final = 10
 # The package's own folder is put on the path, since -I drops PYTHONPATH and the working directory with whatever they
 # would inject; it is the folder that this process itself was loaded from.
@@ -43,9 +45,7 @@ class Worker:
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 # No variable of this process's environment reaches the one that holds keys.
-                env={
-                    name: os.environ[name] for name in ("SYSTEMROOT", "COVERAGE_PROCESS_CONFIG") if name in os.environ
-                },
+                env={name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ},
                 # Ctrl-C is for the parent, which closes in order.
                 start_new_session=True,
             )

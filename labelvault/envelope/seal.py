@@ -97,13 +97,12 @@ def open_item(header: bytes, payload: bytes, dek: SecretBytes, *, expected: Item
         DecryptionError: the DEK does not open them, or what it opens is malformed.
     """
     check_digest(header, payload, expected=expected, digest=digest)
-    plaintext = aead.open_payload(dek, payload, _CONTEXT_LABEL + header)
-    try:
-        metadata, content = _split(plaintext)
-    except FormatError:
-        # Sealed by someone who held the DEK and yet malformed: the same outcome as any failed opening.
-        raise DecryptionError("decryption failed") from None
-    return OpenedItem(expected, metadata, content)
+    parts = _split(aead.open_payload(dek, payload, _CONTEXT_LABEL + header))
+    # Sealed by someone who held the DEK and yet malformed: the same outcome as any failed opening. Raised here and not
+    # below, where frames hold the plaintext that a traceback with locals would show.
+    if parts is None:
+        raise DecryptionError("decryption failed")
+    return OpenedItem(expected, *parts)
 
 
 def check_digest(header: bytes, payload: bytes, *, expected: ItemHeader, digest: bytes) -> None:
@@ -123,15 +122,19 @@ def check_digest(header: bytes, payload: bytes, *, expected: ItemHeader, digest:
         raise TamperedError("the vault served other bytes than the client sealed")
 
 
-def _split(plaintext: bytes) -> tuple[Metadata, bytes]:
+def _split(plaintext: bytes) -> tuple[Metadata, bytes] | None:
+    """Return metadata and content, or None if the plaintext is malformed."""
     start = _PREFIX_BYTES + int.from_bytes(plaintext[:_PREFIX_BYTES], "big")
     if len(plaintext) < _PREFIX_BYTES or start > min(len(plaintext), _PREFIX_BYTES + MAX_METADATA_BYTES):
-        raise FormatError("the metadata size is out of bounds")
-    metadata = decode_record(Metadata, plaintext[_PREFIX_BYTES:start])
+        return None
+    try:
+        metadata = decode_record(Metadata, plaintext[_PREFIX_BYTES:start])
+    except FormatError:
+        return None
     end = start + metadata.size
     if end > len(plaintext):
-        raise FormatError("the content size is out of bounds")
+        return None
     # A sealer that hides data in the padding would leak it to whoever stores decrypted files; refuse.
     if plaintext.count(0, end) != len(plaintext) - end:
-        raise FormatError("the padding is not zero")
+        return None
     return metadata, plaintext[start:end]

@@ -43,6 +43,7 @@ class Usage:
     """What the issuer's state says at this moment, read in the transaction that the release will be part of.
 
     Attributes:
+        issuer: this issuer's certified key, 32 bytes; a grant names the issuer that may act on it.
         epoch: the ledger's, 16 bytes.
         accept_from: requests dated earlier are refused (a restored issuer answers nothing from before).
         grant_revoked: the grant or its contractor was revoked.
@@ -55,6 +56,7 @@ class Usage:
         replaces: the live lease that the request names to renew; None if it names none, or none that lives.
     """
 
+    issuer: bytes
     epoch: bytes
     accept_from: datetime
     grant_revoked: bool
@@ -133,7 +135,7 @@ def _check_parties(request: Signed[OpenRequest], grant: Signed[Grant], usage: Us
     # "unknown" for all of these: who holds another's grant learns nothing of it.
     if request.frame.signer != granted.contractor or asked.grant_hash != grant.hash:
         raise DeniedError("unknown")
-    if asked.client != granted.client or asked.project != granted.project:
+    if asked.client != granted.client or asked.project != granted.project or granted.issuer != usage.issuer:
         raise DeniedError("unknown")
     if asked.epoch != usage.epoch:
         raise DeniedError("epoch")

@@ -16,6 +16,7 @@ from labelvault.errors import (
     GrantExpiredError,
     KeystoreError,
     SignatureError,
+    StoreError,
 )
 from labelvault.issuer.authorize import authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
@@ -41,12 +42,14 @@ class AnswerReport:
         released: leases sent.
         denied: denials sent, by code.
         receipts: receipts recorded.
+        undelivered: answers that the vault did not take; they are offered again in the next pass.
         junk: messages that were nothing, or came from nobody that was enrolled.
     """
 
     released: int = 0
     denied: dict[str, int] = field(default_factory=dict)
     receipts: int = 0
+    undelivered: int = 0
     junk: int = 0
 
     @property
@@ -92,7 +95,7 @@ class Issuer:
         self._keks = keks
         self._relay = relay
         self._clock = clock
-        self._state = State(database, identity_key, client, identity.certificate.message.epoch)
+        self._state = State(database, identity_key, identity.certificate.message)
         self._log = Log(database, client, identity.certificate.message.epoch)
         self._unwrapped: dict[tuple[bytes, int], Kek] = {}
         self._tally: Counter[str] = Counter()
@@ -264,12 +267,20 @@ class Issuer:
         while messages := self._relay.fetch(mailbox, after=after, limit=_FETCH_LIMIT):
             for number, data in messages:
                 answer = self.handle(data)
-                if answer is not None:
-                    self._relay.post(contractor_mailbox(self._client, parse_frame(data).signer), answer)
-                self._relay.ack(mailbox, number)
                 after = number
+                if answer is None or self._delivered(answer, parse_frame(data).signer):
+                    self._relay.ack(mailbox, number)
         self._settle()
         return self._report()
+
+    def _delivered(self, answer: bytes, contractor: bytes) -> bool:
+        try:
+            self._relay.post(contractor_mailbox(self._client, contractor), answer)
+        except StoreError:
+            # A full mailbox is its owner's affair: the others are served, and the next pass tries this one again.
+            self._tally["undelivered"] += 1
+            return False
+        return True
 
     def _settle(self) -> None:
         with self._database.transaction():
@@ -279,7 +290,13 @@ class Issuer:
 
     def _report(self) -> AnswerReport:
         denied = {name.removeprefix("denied "): n for name, n in self._tally.items() if name.startswith("denied ")}
-        return AnswerReport(self._tally["released"], denied, self._tally["receipts"], self._tally["junk"])
+        return AnswerReport(
+            self._tally["released"],
+            denied,
+            self._tally["receipts"],
+            self._tally["undelivered"],
+            self._tally["junk"],
+        )
 
     def run(
         self,

@@ -13,7 +13,7 @@ from labelvault.errors import ClockError
 from labelvault.issuer.authorize import CLOCK_SKEW, Authorized, LiveLease, Usage
 from labelvault.issuer.catalog import task_facts
 from labelvault.wire.frame import Signed, open_frame
-from labelvault.wire.messages import Grant, OpenRequest, Receipt
+from labelvault.wire.messages import Grant, IssuerCertificate, OpenRequest, Receipt
 from labelvault.wire.times import from_ms, to_ms, truncate
 
 _SPENT_LABEL: Final = b"labelvault/v1/spent-key\0"
@@ -42,19 +42,17 @@ class LeaseRow:
 class State:
     """The issuer's view of `client.db`."""
 
-    def __init__(self, database: Database, identity_key: bytes, client: bytes, epoch: bytes) -> None:
+    def __init__(self, database: Database, identity_key: bytes, certificate: IssuerCertificate) -> None:
         """Use a database.
 
         Args:
             database: open `client.db`.
             identity_key: the client's, 32 bytes: grants must be signed by it, also those in our own state.
-            client: the client's id, 32 bytes.
-            epoch: the ledger's epoch, 16 bytes.
+            certificate: this issuer's.
         """
         self._database = database
         self._identity_key = identity_key
-        self._client = client
-        self._epoch = epoch
+        self._certificate = certificate
 
     def tick(self, reading: datetime) -> datetime:
         """Return the issuer's time, which never runs backwards, and remember it.
@@ -106,7 +104,8 @@ class State:
         )[0]
         accept_from = self._database.meta("accept_from_ms")
         return Usage(
-            epoch=self._epoch,
+            issuer=self._certificate.issuer,
+            epoch=self._certificate.epoch,
             accept_from=from_ms(int.from_bytes(accept_from or b"", "big")),
             grant_revoked=revoked is not None,
             frozen=bool(frozen),
