@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from labelvault.errors import DeniedError, SignatureError
+from labelvault.crypto.hpke import check_public_key
+from labelvault.errors import DeniedError, FormatError, SignatureError
 from labelvault.wire.frame import Signed
 from labelvault.wire.messages import Grant, OpenRequest
 from labelvault.wire.times import check_time
@@ -127,6 +128,7 @@ def authorize(request: Signed[OpenRequest], grant: Signed[Grant], usage: Usage, 
     _check_presence(request, grant.message, now)
     _check_replaces(request, usage)
     _check_limits(grant.message, usage)
+    _check_one_time_key(request.message)
     return Authorized(_PROOF, request, grant, now, usage)
 
 
@@ -185,6 +187,14 @@ def _check_replaces(request: Signed[OpenRequest], usage: Usage) -> None:
         raise DeniedError("replaces")
     if old.grant_hash != asked.grant_hash or old.contractor != request.frame.signer or old.item != asked.item:
         raise DeniedError("replaces")
+
+
+def _check_one_time_key(asked: OpenRequest) -> None:
+    # Before any DEK is unwrapped: sealing to it can't fail any more, with keys in the frames of a traceback.
+    try:
+        check_public_key(asked.one_time_key)
+    except FormatError:
+        raise DeniedError("unavailable") from None
 
 
 def _check_limits(granted: Grant, usage: Usage) -> None:

@@ -78,7 +78,6 @@ def release(
 
     Raises:
         DecryptionError: a wrap in the catalog is not the one that the client made for these bytes.
-        FormatError: the request's one-time key is no valid public key.
     """
     if not isinstance(authorized, Authorized):
         raise TypeError("release() accepts an Authorized only")

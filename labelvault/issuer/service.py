@@ -182,10 +182,7 @@ class Issuer:
         # Position first, so that the lease can name its entry; the entry is written only once the lease is made, and
         # both are in this one transaction.
         position = self._log.position_of(entry)
-        try:
-            lease = release(authorized, versions, position, self._kek, self._identity)
-        except FormatError:
-            raise DeniedError("unavailable") from None
+        lease = release(authorized, versions, position, self._kek, self._identity)
         self._log.append(entry)
         self._state.record_release(authorized, lease.data)
         self._tally["released"] += 1
