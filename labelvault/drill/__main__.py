@@ -54,11 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         "contractor": "stolen home of a contractor",
         "desk": "stolen home of a desk",
         "capture": "capture of a live process's memory",
-        "baseline": "capture of a process that never saw what --known holds",
+        "baseline": "capture of a process that ran the same code and held no secret",
         "passphrase-file": "stolen passphrase, tried on every key file",
     }
     for name, meaning in folders.items():
-        parser.add_argument(f"--{name}", action="append", default=[], type=Path, help=meaning + "; repeatable")
+        help_text = f"{meaning}; repeatable"
+        parser.add_argument(f"--{name}", action="append", default=[], type=Path, help=help_text)
     parser.add_argument("--known", type=Path, help="folder of plaintext, names.txt and ids.txt to look for")
     parser.add_argument("--surface", help="what the report calls this theft")
     parser.add_argument("--json", action="store_true", help="write one JSON object")

@@ -1,7 +1,7 @@
 """The attack from end to end: collect, recognise, open, search."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
@@ -12,12 +12,13 @@ from labelvault.crypto.recognise import PayloadRecogniser
 from labelvault.crypto.secret import SecretBytes
 from labelvault.drill.candidates import Candidate, batches
 from labelvault.drill.entropy import KEY_BYTES
-from labelvault.drill.evidence import Loot, Source, collect
+from labelvault.drill.evidence import Loot, Source, collect, map_file
 from labelvault.drill.explained import Explained
 from labelvault.drill.known import Entry, KnownSearch, Run, read_known
 from labelvault.drill.records import Messages, SealedRecord, read_databases
 from labelvault.drill.report import MAX_LISTED, Finding, KeyFound, KnownText, Opened, TextHit
 from labelvault.drill.trial import Match, leased_keys, open_record, recorded, try_keys
+from labelvault.envelope.digest import payload_leaves
 from labelvault.errors import KeystoreError
 from labelvault.keys.keystore import MAGIC as KEYSTORE_MAGIC
 from labelvault.keys.keystore import MAX_FILE_BYTES, KeystoreKind, open_keystore
@@ -56,7 +57,8 @@ def run(
         desks: stolen homes of desks, the same.
         captures: further captures of live processes.
         known: a folder of plaintext to look for, see `labelvault.drill.known.read_known`.
-        baseline: captures of processes that never saw that plaintext; what stands there too is not counted.
+        baseline: captures of processes that ran the same code and never held plaintext or keys; what stands
+            there too is neither a key nor a find. It saves most of the work on captures.
         passphrases: stolen ones, tried on every key file.
         surface: what the report calls the theft.
 
@@ -66,14 +68,23 @@ def run(
     loot = Loot(vault, contractors, desks, captures)
     with ExitStack() as stack:
         sources = collect(loot, stack)
+        clean = [Source(str(path), map_file(path, stack), "capture", path) for path in baseline]
         entries = [] if known is None else read_known(known)
         items, rows = read_databases(sources)
         messages = Messages()
         for source in [*sources, *rows]:
             messages.carve(source.data)
         tally = _Tally()
-        _try_everything([*sources, *rows], items, messages, entries, passphrases, tally)
-        runs = KnownSearch(entries, baseline, stack).search([*sources, *rows]) if entries else []
+        explained = Explained(_explanations(items, messages, entries))
+        guesses = batches([*sources, *rows], explained, clean)
+        for count, matches in try_keys(
+            chain([_from_keystores(sources, passphrases)], guesses), recorded(items, messages)
+        ):
+            tally.candidates += count
+            for match in matches:
+                _follow(match, items, messages, tally)
+        search = KnownSearch(entries, [source.data for source in clean])
+        runs = search.search([*sources, *rows])
         sizes = Counter[str]()
         for source in sources:
             sizes[source.kind] += len(source.data)
@@ -95,21 +106,15 @@ def run(
     )
 
 
-def _try_everything(
-    sources: Sequence[Source],
-    items: Sequence[SealedRecord],
-    messages: Messages,
-    entries: Sequence[Entry],
-    passphrases: Sequence[SecretBytes],
-    tally: _Tally,
-) -> None:
-    # A key that hides in a known text would be no secret: like payloads, those are not guessed from.
-    explained = Explained([*(item.payload for item in items), *(entry.data for entry in entries)])
-    guesses = chain([_from_keystores(sources, passphrases)], batches(sources, explained))
-    for count, matches in try_keys(guesses, recorded(items, messages)):
-        tally.candidates += count
-        for match in matches:
-            _follow(match, items, messages, tally)
+def _explanations(items: Sequence[SealedRecord], messages: Messages, entries: Sequence[Entry]) -> Iterator[bytes]:
+    """Yield what is known to be no key."""
+    for item in items:
+        yield item.payload
+        yield from payload_leaves(item.payload)
+        yield from (item.header.client, item.header.project, item.header.item)
+    yield from messages.signers
+    # A key that hid in a known text would be no secret.
+    yield from (entry.data for entry in entries)
 
 
 def _from_keystores(sources: Sequence[Source], passphrases: Sequence[SecretBytes]) -> list[Candidate]:

@@ -37,10 +37,21 @@ class Candidate:
     encoding: str
 
 
-def batches(sources: Iterable[Source], explained: Explained) -> Iterator[list[Candidate]]:
-    """Yield all candidates; a key that stands in many places comes once, with the first."""
+def batches(
+    sources: Iterable[Source], explained: Explained, baseline: Iterable[Source] = ()
+) -> Iterator[list[Candidate]]:
+    """Yield all candidates; a key that stands in many places comes once, with the first.
+
+    Args:
+        sources: the loot.
+        explained: known bytes, which are not guessed from.
+        baseline: captures of processes that never held a secret. What stands there too (tables of the
+            interpreter, line numbers of its code) is no key.
+    """
     # 64-bit hashes in place of keys keep this small; two of a million collide once in 2^25 runs.
     seen: set[int] = set()
+    for candidate in _all(baseline, explained):
+        seen.add(hash(candidate.key))
     batch: list[Candidate] = []
     for candidate in _all(sources, explained):
         mark = hash(candidate.key)

@@ -16,9 +16,10 @@ from labelvault.drill.evidence import View
 
 # Possessive, so that no input makes them backtrack. Line ends within a run are what wrapping at a width
 # leaves.
+_NUMERIC: Final = re.compile(rb"[0-9A-Fa-fx:, \\-]{64,}+")
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{64,}+")
 _SPACED_HEX: Final = re.compile(rb"(?:0x|\\x)?[0-9A-Fa-f]{2}(?:(?:[:, -]|, |\\x|,? ?0x)[0-9A-Fa-f]{2}){31,}+")
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}+(?:(?:\r?\n|\\n)?[A-Za-z0-9+/_-]++)*+")
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{22,}+(?:(?:\r?\n|\\n)[A-Za-z0-9+/_-]++)*+")
 _LITERAL: Final = re.compile(rb"""b'(?:[^'\\\n]|\\.){8,4096}+'|b"(?:[^"\\\n]|\\.){8,4096}+\"""")
 _NUMBERS: Final = re.compile(rb"[0-9]{1,3}+(?:, ?[0-9]{1,3}+){31,}+")
 _BREAKS: Final = re.compile(rb"\r?\n|\\n")
@@ -34,19 +35,25 @@ _OTHERS_THAN: Final = {
 
 def encoded_keys(data: View) -> Iterator[tuple[int, str, bytes]]:
     """Yield (offset, encoding, key) for every 32 bytes that may be a key and stand in `data` as text."""
-    for match in _HEX.finditer(data):
+    for match in _NUMERIC.finditer(data):
+        for at, encoding, key in _numeric(match[0]):
+            yield match.start() + at, encoding, key
+    yield from _base64(data)
+    for match in _LITERAL.finditer(data):
+        yield from _windows(_literal(match[0]), match.start(), "literal", 1)
+
+
+def _numeric(text: bytes) -> Iterator[tuple[int, str, bytes]]:
+    for match in _HEX.finditer(text):
         run = match[0]
         for phase in (0, 1):
             whole = run[phase : phase + (len(run) - phase) // 2 * 2]
             yield from _windows(bytes.fromhex(whole.decode()), match.start() + phase, "hex", 2)
-    for match in _SPACED_HEX.finditer(data):
+    for match in _SPACED_HEX.finditer(text):
         run = match[0].replace(b"0x", b"").replace(b"\\x", b" ")
         pairs = b"".join(_PAIR.findall(run))
         yield from _windows(bytes.fromhex(pairs.decode()), match.start(), "hex", 3)
-    yield from _base64(data)
-    for match in _LITERAL.finditer(data):
-        yield from _windows(_literal(match[0]), match.start(), "literal", 1)
-    for match in _NUMBERS.finditer(data):
+    for match in _NUMBERS.finditer(text):
         values = [int(value) for value in match[0].split(b",")]
         yield from _windows(bytes(min(value, 255) for value in values), match.start(), "numbers", 2)
 

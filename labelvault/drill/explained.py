@@ -4,7 +4,8 @@ Sealed payloads look as random as keys do, and make up most of a vault's file, i
 memory, cut into pages. Trying each of their offsets as a key would cost everything and find nothing: a key
 that stood inside a payload's ciphertext would have had to be chosen by the cipher. The index works as
 rsync's: words at every 128th byte of the known bytes, looked up at every byte of the stolen ones, and grown
-from there byte by byte.
+from there byte by byte. Ids and hashes that are public are known as well: a key that held 16 bytes of one
+would be a chance of 2^-128.
 """
 
 from array import array
@@ -18,6 +19,7 @@ STEP_BYTES: Final = 128
 _WORD: Final = 8
 _PIECE: Final = 1 << 20
 _LEAST_DIFFERENT: Final = 4
+_LEAST_KNOWN: Final = 16
 
 
 class Explained:
@@ -26,8 +28,8 @@ class Explained:
     __slots__ = ("_blobs", "_index", "_words")
 
     def __init__(self, blobs: Iterable[bytes]) -> None:
-        """Index whole payloads, and other bytes that are known to be no keys."""
-        self._blobs = [blob for blob in blobs if len(blob) >= STEP_BYTES]
+        """Index whole payloads, and other bytes that are known to be no keys, of 16 bytes or more each."""
+        self._blobs = list({blob for blob in blobs if len(blob) >= _LEAST_KNOWN})
         self._index: dict[int, tuple[int, int]] = {}
         for number, blob in enumerate(self._blobs):
             words = array("Q", blob[: len(blob) // _WORD * _WORD])
@@ -73,7 +75,7 @@ class Explained:
         behind = min(at - start, offset)
         right = _common_prefix(data[at : at + ahead], blob[offset : offset + ahead])
         left = _common_suffix(data[at - behind : at], blob[offset - behind : offset])
-        if left + right < 4 * _WORD:
+        if left + right < min(4 * _WORD, len(blob)):
             return None
         return at - left, at + right
 

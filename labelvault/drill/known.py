@@ -11,12 +11,11 @@ import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from labelvault.drill.evidence import Source, View, map_file
+from labelvault.drill.evidence import Source, View
 from labelvault.errors import DrillError
 
 FILE_RUN_BYTES: Final = 12
@@ -25,6 +24,7 @@ LIST_FILES: Final = ("names.txt", "ids.txt")
 _LEAST_WHOLE_BYTES: Final = 6
 _WORD: Final = 8
 _STRIDE: Final = 4
+_WORDS_OF_A_RUN: Final = (MEMORY_RUN_BYTES - (_STRIDE - 1) - _WORD) // _STRIDE + 1
 _PIECE: Final = 1 << 20
 _SLAB_BYTES: Final = 2 << 20
 """How much known text is indexed at a time: some 200 MB of memory at most."""
@@ -95,16 +95,15 @@ def read_known(folder: Path) -> list[Entry]:
 class KnownSearch:
     """The search."""
 
-    def __init__(self, entries: Sequence[Entry], baseline: Sequence[Path], stack: ExitStack) -> None:
+    def __init__(self, entries: Sequence[Entry], baseline: Sequence[View]) -> None:
         """Take what is known.
 
         Args:
             entries: from `read_known`.
             baseline: captures of processes that never saw any of it; what stands there too is no find.
-            stack: keeps them open.
         """
         self._entries = list(entries)
-        self._baseline = [map_file(path, stack) for path in baseline]
+        self._baseline = list(baseline)
         self._unremarkable: dict[bytes, bool] = {}
 
     def search(self, sources: Sequence[Source]) -> list[Run]:
@@ -164,19 +163,33 @@ class _Slab:
         # Words of one or two different bytes (blanks, rules, zeros) stand everywhere; any run that is not
         # trivial has others.
         self._words = {word for word in words if len(set(word.to_bytes(_WORD, "little"))) > 2}
+        self._names = b"\n".join(entry.data for entry in entries if entry.whole)
         self._places: dict[bytes, list[int]] = {}
 
     def runs(self, source: Source) -> Iterator[Run]:
         """Yield maximal runs in one source, ascending."""
         least = MEMORY_RUN_BYTES if source.kind == "capture" else FILE_RUN_BYTES
         done = 0
-        for at in self._seeds(source.data):
+        seeds = self._seeds(source.data)
+        for at in self._in_rows(source.data, seeds) if source.kind == "capture" else seeds:
             if at < done:
                 continue
             run = self._grow(source, at, least)
             if run is not None:
                 yield run
                 done = run.offset + run.length
+
+    def _in_rows(self, data: View, seeds: Iterator[int]) -> Iterator[int]:
+        """Drop the words that stand alone: a run of 24 bytes has four in a row; only names may be shorter."""
+        row: list[int] = []
+        for at in seeds:
+            if row and at != row[-1] + _STRIDE:
+                row = []
+            row.append(at)
+            if len(row) == _WORDS_OF_A_RUN:
+                yield from row
+            elif len(row) > _WORDS_OF_A_RUN or data[at : at + _WORD] in self._names:
+                yield at
 
     def _seeds(self, data: View) -> Iterator[int]:
         for base in range(0, len(data), _PIECE):

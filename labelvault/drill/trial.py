@@ -23,12 +23,11 @@ from labelvault.drill.records import Messages, SealedRecord
 from labelvault.envelope.digest import item_digest, payload_leaves
 from labelvault.envelope.seal import OpenedItem, open_item
 from labelvault.errors import DecryptionError, FormatError
-from labelvault.wire.messages import LeaseSecrets
+from labelvault.wire.messages import LEASE_INFO_LABEL, LeaseSecrets
 from labelvault.wire.schema import decode_record
 
-# An attacker knows these labels from the public specification; tests hold them to what seals.
 PAYLOAD_CONTEXT_LABEL: Final = b"labelvault/v1/payload\0"
-LEASE_INFO_LABEL: Final = b"labelvault/v1/lease\0"
+"""From the public specification (docs/spec.md, section 5); tests hold it to what `envelope.seal` uses."""
 
 _MAX_WORKERS: Final = 4
 _PARALLEL_PAIRS: Final = 1_000_000
