@@ -8,12 +8,12 @@ import json
 import mimetypes
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from labelvault.client.projectfile import FILE_NAME, ProjectFile, TaskColumns, parse_project_file
+from labelvault.client.settings import FILE_NAME, Settings
 from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, Label
 from labelvault.errors import ProjectError
 
@@ -78,14 +78,18 @@ class ProjectFolder:
         self._known = {name for folder in FOLDERS for name in self._files[folder]}
         if not any(self._files.values()) and not self.errors:
             raise ProjectError(f"{path} has no files under guidelines, rubrics, gold, tasks or attachments")
-        for name in self.settings.requires:
+        for name in self.settings.file_requires:
             if name not in self._known:
                 self.errors.append(ProjectError(f"[requires] names {name!r}, which is not there", FILE_NAME))
 
-    def _read_settings(self) -> ProjectFile:
+    def _read_settings(self) -> Settings:
         file = self._path / FILE_NAME
         if not file.exists():
-            return ProjectFile()
+            return Settings()
+        # Imported here: pydantic looks for plugins to load when its models are made, so a folder without settings, and
+        # whoever only imports this package, never comes to that.
+        from labelvault.client.projectfile import parse_project_file
+
         try:
             return parse_project_file(self._read(FILE_NAME).decode("utf-8"))
         except UnicodeDecodeError as error:
@@ -168,7 +172,7 @@ class ProjectFolder:
                 raise ProjectError(f"[requires] of {name!r} leads back to itself", FILE_NAME)
             if len(above) > MAX_FILE_DEPTH:
                 raise ProjectError(f"[requires] nests deeper than {MAX_FILE_DEPTH} below {above[0]!r}", FILE_NAME)
-            below = self.settings.requires.get(name, [])
+            below = self.settings.file_requires.get(name, ())
             for part in below:
                 yield from visit(part, (*above, name))
             depth[name] = 1 + max((depth.get(part, 0) for part in below), default=0)
@@ -200,12 +204,11 @@ class ProjectFolder:
         name = path.removeprefix(folder + "/")
         if len(path.encode()) > _MAX_NAME_BYTES:
             raise ProjectError(f"a path of more than {_MAX_NAME_BYTES} bytes", path)
-        requires = self._known_paths(self.settings.requires.get(path, []), FILE_NAME, None)
+        requires = self._known_paths(self.settings.file_requires.get(path, ()), FILE_NAME, None)
         batch = "gold" if kind == "gold" else None
         return SourceItem(path, kind, name, _media_type(path), batch, (), requires, self._read(path), (path, None))
 
     def _task_items(self, path: str) -> Iterator[SourceItem]:
-        columns = self.settings.tasks
         if not path.endswith(".jsonl"):
             self.errors.append(ProjectError("tasks are read from .jsonl files, one row a task", path))
             return
@@ -220,7 +223,7 @@ class ProjectFolder:
             if not content:
                 continue
             try:
-                item = self._row_item(path, number, content, columns)
+                item = self._row_item(path, number, content)
                 if item.source in seen:
                     raise ProjectError(f"the id of line {seen[item.source]} again", path, number)
                 seen[item.source] = number
@@ -229,27 +232,30 @@ class ProjectFolder:
                 continue
             yield item
 
-    def _row_item(self, path: str, line: int, content: bytes, columns: TaskColumns) -> SourceItem:
+    def _row_item(self, path: str, line: int, content: bytes) -> SourceItem:
+        columns = self.settings
         row = _parse_row(path, line, content)
         name = _row_id(path, line, row, content, columns)
-        batch = Path(path).stem if columns.batch is None else _scalar(path, line, row, columns.batch)
+        batch = Path(path).stem if columns.batch_column is None else _scalar(path, line, row, columns.batch_column)
         labels = tuple(
-            Label(column, _scalar(path, line, row, column)) for column in columns.labels if row.get(column) is not None
+            Label(column, _scalar(path, line, row, column))
+            for column in columns.label_columns
+            if row.get(column) is not None
         )
         for label in labels:
             if len(label.value.encode()) > 1000:
                 raise ProjectError(f"label column {label.name!r} holds more than 1,000 bytes", path, line)
-        wanted = list(columns.requires) if columns.requires is not None else list(self._files["guidelines"])
+        wanted = list(columns.task_requires) if columns.task_requires is not None else list(self._files["guidelines"])
         if columns.requires_column is not None:
             wanted += _paths(path, line, row, columns.requires_column)
-        for column in columns.attachments:
+        for column in columns.attachment_columns:
             wanted += [_under_attachments(name) for name in _paths(path, line, row, column)]
         requires = self._known_paths(wanted, path, line)
         return SourceItem(
             f"{path}#{name}", "task", name, "application/json", batch, labels, requires, content, (path, line)
         )
 
-    def _known_paths(self, paths: list[str], file: str, line: int | None) -> tuple[str, ...]:
+    def _known_paths(self, paths: Sequence[str], file: str, line: int | None) -> tuple[str, ...]:
         unique = tuple(dict.fromkeys(paths))
         for name in unique:
             # A path counts only if the folder's own listing has it: no traversal, no absolute path can be meant.
@@ -290,8 +296,8 @@ def _parse_row(path: str, line: int, content: bytes) -> dict[str, Any]:
     return row
 
 
-def _row_id(path: str, line: int, row: dict[str, Any], content: bytes, columns: TaskColumns) -> str:
-    column = columns.id or next((name for name in _ID_COLUMNS if row.get(name) is not None), None)
+def _row_id(path: str, line: int, row: dict[str, Any], content: bytes, columns: Settings) -> str:
+    column = columns.id_column or next((name for name in _ID_COLUMNS if row.get(name) is not None), None)
     if column is None:
         return hashlib.sha256(content).hexdigest()[:16]
     name = _scalar(path, line, row, column)

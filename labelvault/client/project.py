@@ -64,7 +64,7 @@ class Project:
             relay=client.relay(),
             client=client.client_id,
             project=self.project_id,
-            floor_bytes=max(floor_bytes, source.settings.project.floor_bytes),
+            floor_bytes=max(floor_bytes, source.settings.floor_bytes),
             kek=client.keks.load(self.project_id, bytes(kek_id), generation),
             record=client.record,
             now=now,

@@ -1,15 +1,13 @@
-"""`labelvault.toml`: how a folder becomes items. All of it is optional (docs/cli.md)."""
+"""The form of `labelvault.toml`. An edge: the one place where pydantic reads what a person wrote."""
 
 import tomllib
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from labelvault.client.settings import FILE_NAME, Settings
 from labelvault.envelope.padding import DEFAULT_FLOOR_BYTES
 from labelvault.errors import ProjectError
-
-FILE_NAME = "labelvault.toml"
-MAX_FLOOR_BYTES = 1024 * 1024
 
 _Column = Annotated[str, Field(min_length=1, max_length=200)]
 _Path = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -19,18 +17,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class TaskColumns(_Strict):
-    """Which columns of a task's row mean what.
-
-    Attributes:
-        id: names the row; by default the first of `id`, `task_id`, `question_id`, `uid` that the row has.
-        batch: names its batch; by default the file's stem does.
-        labels: copied into sealed labels.
-        requires: files that every task requires; by default all guidelines.
-        requires_column: holds a path, or a list of paths, that this row requires besides.
-        attachments: each holds a path, or a list of paths, under `attachments/`.
-    """
-
+class _Tasks(_Strict):
     id: _Column | None = None
     batch: _Column | None = None
     labels: list[_Column] = Field(default=[], max_length=64)
@@ -39,39 +26,38 @@ class TaskColumns(_Strict):
     attachments: list[_Column] = Field(default=[], max_length=64)
 
 
-class ProjectSettings(_Strict):
-    """Settings of the whole project.
-
-    Attributes:
-        floor_bytes: nothing is padded to less.
-    """
-
-    floor_bytes: int = Field(default=DEFAULT_FLOOR_BYTES, ge=256, le=MAX_FLOOR_BYTES)
+class _Project(_Strict):
+    floor_bytes: int = Field(default=DEFAULT_FLOOR_BYTES, ge=256, le=1024 * 1024)
 
 
-class ProjectFile(_Strict):
-    """The whole file.
-
-    Attributes:
-        requires: what a file requires: path to list of paths.
-    """
-
-    tasks: TaskColumns = TaskColumns()
+class _ProjectFile(_Strict):
+    tasks: _Tasks = _Tasks()
     requires: dict[_Path, list[_Path]] = {}
-    project: ProjectSettings = ProjectSettings()
+    project: _Project = _Project()
 
 
-def parse_project_file(text: str) -> ProjectFile:
+def parse_project_file(text: str) -> Settings:
     """Parse the file's text.
 
     Raises:
         ProjectError: not TOML, an unknown setting, or a value out of its bounds.
     """
     try:
-        return ProjectFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        file = _ProjectFile.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProjectError(f"not valid TOML: {error}", FILE_NAME) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ProjectError(f"{place}: {first['msg']}", FILE_NAME) from None
+    tasks = file.tasks
+    return Settings(
+        id_column=tasks.id,
+        batch_column=tasks.batch,
+        label_columns=tuple(tasks.labels),
+        task_requires=None if tasks.requires is None else tuple(tasks.requires),
+        requires_column=tasks.requires_column,
+        attachment_columns=tuple(tasks.attachments),
+        file_requires={path: tuple(paths) for path, paths in file.requires.items()},
+        floor_bytes=file.project.floor_bytes,
+    )
