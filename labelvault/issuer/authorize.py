@@ -6,7 +6,7 @@ It runs where the key is, not where the attacker is. What it decides on comes fr
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from labelvault.crypto.hpke import check_public_key
 from labelvault.errors import DeniedError, FormatError, SignatureError
@@ -85,18 +85,41 @@ class Authorized:
     """
 
     __slots__ = ("expires_at", "grant", "issued_at", "replaces", "request")
+    request: Signed[OpenRequest]
+    grant: Signed[Grant]
+    issued_at: datetime
+    expires_at: datetime
+    replaces: LiveLease | None
 
     def __init__(
         self, proof: object, request: Signed[OpenRequest], grant: Signed[Grant], now: datetime, usage: Usage
     ) -> None:
         if proof is not _PROOF:
             raise TypeError("only authorize() makes an Authorized")
-        limits = grant.message.limits
-        self.request = request
-        self.grant = grant
-        self.issued_at = now
-        self.expires_at = min(now + timedelta(seconds=limits.lease_ttl_s), grant.message.expires_at)
-        self.replaces = usage.replaces
+        ttl = timedelta(seconds=grant.message.limits.lease_ttl_s)
+        facts = {
+            "request": request,
+            "grant": grant,
+            "issued_at": now,
+            "expires_at": min(now + ttl, grant.message.expires_at),
+            "replaces": usage.replaces,
+        }
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
+
+    # A verdict is on one request: it can't be changed into one on another, doubled, stored or imitated by a subclass.
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a verdict is never changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a verdict is never changed")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("verdicts are not pickled or copied")
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("a verdict has no subclasses")
 
 
 def authorize(request: Signed[OpenRequest], grant: Signed[Grant], usage: Usage, now: datetime) -> Authorized:
