@@ -171,3 +171,7 @@ class ProjectError(LabelVaultError):
 
 class OutputError(LabelVaultError):
     """An opened item can't be written to the asked-for place without leaving it or overwriting something."""
+
+
+class DrillError(LabelVaultError):
+    """The drill can't read what it was given as stolen, or a process's memory can't be captured."""
