@@ -1,0 +1,11 @@
+"""The world that demo and tests share: all actors as homes and processes of their own, thefts, and the drill.
+
+May import: the facades of all actors, and the drill. Prints nothing; `labelvault.cli` shows what it tells.
+"""
+
+from labelvault.story.findings import Findings, Theft
+from labelvault.story.play import EXAMPLE, run
+from labelvault.story.telling import Act, Did, Event, Said, Stolen
+from labelvault.story.world import StoryError
+
+__all__ = ["EXAMPLE", "Act", "Did", "Event", "Findings", "Said", "Stolen", "StoryError", "Theft", "run"]

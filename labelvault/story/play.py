@@ -1,0 +1,62 @@
+"""The story from end to end: a project is sealed, tasks are opened and closed, and then everything is stolen."""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from labelvault.errors import OutputError
+from labelvault.story.acts import Play
+from labelvault.story.findings import Findings
+from labelvault.story.telling import Event, Tell
+from labelvault.story.thefts import Tamper
+
+EXAMPLE: Final = Path(__file__).parent / "example"
+"""The labeling project that ships with the package."""
+
+
+def run(
+    project: Path = EXAMPLE,
+    *,
+    keep: Path | None = None,
+    tell: Tell | None = None,
+    tamper: Tamper | None = None,
+) -> Findings:
+    """Play the story.
+
+    Args:
+        project: the folder to seal: with at least three tasks.
+        keep: a new or empty directory that holds one folder an actor afterwards: `client/`, `vendor/`,
+            `contractor/`, `desk/`, and what was stolen and found: `thief/`, `drill/`. By default all is
+            removed.
+        tell: gets every event as it happens.
+        tamper: see `labelvault.story.thefts.Tamper`; tests plant leaks with it.
+
+    Raises:
+        StoryError: `keep` is not empty, the project has too few tasks, or a command did something else than
+            it should have.
+    """
+    begun = time.monotonic()
+    with ExitStack() as cleanup:
+        if keep is None:
+            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="labelvault-demo-")))
+        else:
+            folder = keep.absolute()
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise OutputError(f"{keep} is not a new or empty directory")
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        play = Play(folder, project.absolute(), tell or _unheard, tamper, cleanup)
+        play.perform()
+        return Findings(
+            sealed_items=play.sealed,
+            sealed_again=play.sealed_again,
+            vault_bytes=play.vault_bytes,
+            denials=tuple(play.denials),
+            thefts=tuple(play.thefts),
+            seconds=time.monotonic() - begun,
+        )
+
+
+def _unheard(event: Event) -> None:
+    """Listen to nothing."""
