@@ -148,11 +148,11 @@ def _read_checkpoint(line: bytes) -> str:
     if not (line.startswith(_CHECKPOINT_START) and len(line) <= _MAX_NOTE_LINE_BYTES):
         raise FormatError("an export ends with a checkpoint")
     try:
-        note = json.loads(line)["checkpoint"]
+        note: str = json.loads(line)["checkpoint"]
     except (ValueError, RecursionError) as error:
         raise FormatError("the export's checkpoint is not JSON") from error
-    # Comparing with what we would write refuses other keys, other escapes and whatever else JSON allows.
-    if not isinstance(note, str) or _checkpoint_line(note) != line:
+    # Comparing with what we would write refuses other keys, values, escapes and whatever else JSON allows.
+    if _checkpoint_line(note) != line:
         raise FormatError("the export's checkpoint is not in its canonical form")
     return note
 

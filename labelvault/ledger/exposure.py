@@ -126,8 +126,7 @@ def _out_of_reach(released: Released, revoked: set[bytes], end: datetime) -> boo
     if released.contractor in revoked:
         return True
     # The one-time key is newer than the window only if no request out of the window can still have been good.
-    approved = released.tier == "desk" and released.presence == "key"
-    return approved and released.issued_at - end > MAX_REQUEST_LIFETIME
+    return released.presence == "key" and released.issued_at - end > MAX_REQUEST_LIFETIME
 
 
 def _exposures(lease: _Lease, start: datetime, end: datetime) -> Iterator[Exposure]:

@@ -117,9 +117,7 @@ def inclusion_proof(index: int, size: int, read_node: ReadNode) -> tuple[bytes, 
     Raises:
         LedgerError: there is no such leaf.
     """
-    _check_size(size)
-    if not 0 <= index < size:
-        raise LedgerError(f"a tree of {size} leaves has no leaf {index}")
+    _check_index(index, size)
     path: list[bytes] = []
     low, high = 0, size
     while high - low > 1:
@@ -177,11 +175,8 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     Raises:
         LedgerError: it does not follow, or a hash or size is out of bounds.
     """
-    _check_size(size)
-    _check_hash(root, "a root")
+    _check_index(index, size)
     _check_hash(leaf, "a leaf")
-    if not 0 <= index < size:
-        raise LedgerError(f"a tree of {size} leaves has no leaf {index}")
     at, last = index, size - 1
     value = leaf
     for part in proof:
@@ -288,6 +283,12 @@ def _check_hash(value: bytes, what: str) -> None:
 def _check_size(size: int) -> None:
     if not 1 <= size <= MAX_SIZE:
         raise LedgerError(f"a tree of {size} leaves proves nothing")
+
+
+def _check_index(index: int, size: int) -> None:
+    _check_size(size)
+    if not 0 <= index < size:
+        raise LedgerError(f"a tree of {size} leaves has no leaf {index}")
 
 
 def _check_sizes(old: int, new: int) -> None:

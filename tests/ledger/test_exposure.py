@@ -204,6 +204,8 @@ def test_L7_receipts_for_later_releases_do_not_count() -> None:
 def test_a_release_in_the_window_counts_even_after_revocation() -> None:
     """A revocation ends what comes after the window only."""
     assert only(revoked(10), released(1, 20)).reason == "open"
+    assert only(revoked(10), released(1, 120)).reason == "open"
+    assert stated(revoked(10), released(1, 120.001)) == ()
 
 
 def test_a_desks_release_after_the_window() -> None:
@@ -232,7 +234,8 @@ def test_vendor_host_has_the_desks_and_no_helper() -> None:
         expires_at=END,
     )
     opened = released(1, 0, b"e" * 32, tier="desk", presence="key")
-    entries: list[Entry] = [enrolled, helper, granted, opened, released(2, 0)]
+    frozen = Frozen(at=START, project=bytes(16), frozen=True)
+    entries: list[Entry] = [enrolled, helper, granted, opened, released(2, 0), frozen]
     assert vendor_host(entries) == {DESK, BEN, b"e" * 32}
     found = open_items(entries, contractors=vendor_host(entries), start=START, end=END)
     assert [one.lease_id for one in found] == [lease(1)]

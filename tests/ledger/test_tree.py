@@ -255,6 +255,22 @@ def test_L1_no_proof_fits_elsewhere(tree: Stored, roots: list[bytes]) -> None:
             refused(verify_consistency, first, then, proof, roots[first], roots[then])
 
 
+def test_L1_a_path_never_runs_past_the_top(tree: Stored, roots: list[bytes]) -> None:
+    """A proof out of a larger tree does not pass for one of a smaller tree, though it leads to the given roots."""
+    left, right = tree.leaves[:2]
+    verify_inclusion(right, 1, 2, (left,), roots[2])
+    refused(verify_inclusion, right, 0, 1, (left,), roots[2])
+    for size in range(2, 33):
+        proof = consistency_proof(1, size, tree.read)
+        verify_consistency(1, size, proof, roots[1], roots[size])
+        refused(verify_consistency, 1, 1, proof, roots[1], roots[size])
+        proof = consistency_proof(size - 1, size, tree.read)
+        for claimed in range(1, size):
+            for old in range(1, claimed + 1):
+                if len(proof) > len(consistency_proof(old, claimed, tree.read)):
+                    refused(verify_consistency, old, claimed, proof, roots[size - 1], roots[size])
+
+
 def test_L1_size_zero_proves_nothing(roots: list[bytes]) -> None:
     """An empty tree is consistent with nothing and includes nothing, whatever the roots."""
     refused(verify_consistency, 0, 0, (), roots[0], roots[0])
@@ -283,6 +299,8 @@ def test_bounds_are_checked(tree: Stored, roots: list[bytes]) -> None:
     refused(root, MAX_SIZE + 1, tree.read)
     refused(root_of_leaves, [STRANGER, b"short"])
     refused(inclusion_proof, 5, 5, tree.read)
+    refused(inclusion_proof, 0, MAX_SIZE + 1, lambda level, index: bytes(32))
+    refused(consistency_proof, 1, MAX_SIZE + 1, lambda level, index: bytes(32))
     refused(inclusion_proof, -1, 5, tree.read)
     refused(consistency_proof, 6, 5, tree.read)
     refused(verify_inclusion, b"", 0, 1, (), b"")
