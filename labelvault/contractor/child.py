@@ -34,7 +34,7 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 
 def send(channel: socket.socket, value: Value, descriptors: tuple[int, ...] = ()) -> None:
     """Send one message, with open descriptors if there are any."""
-    data = encode(value)
+    data = encode(value, max_bytes=MAX_MESSAGE_BYTES)
     data = len(data).to_bytes(4, "big") + data
     if descriptors:
         sent = socket.send_fds(channel, [data], list(descriptors))

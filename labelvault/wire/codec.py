@@ -16,25 +16,31 @@ Value: TypeAlias = "None | bool | int | str | bytes | list[Value] | dict[str, Va
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 8
-MAX_VALUES: Final = 8 * 1024
+MAX_VALUES: Final = 4 * 1024
+"""More than the largest message has, and few enough that no 64 KiB take more than 1.5 MiB to decode."""
 MAX_INT: Final = 2**63 - 1
 
-# Length field sizes by leading byte: strings, byte strings, arrays, maps, unsigned integers.
-_STR: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4}
-_BIN: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
-_ARRAY: Final = {0xDC: 2, 0xDD: 4}
-_MAP: Final = {0xDE: 2, 0xDF: 4}
-_UINT: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+# By leading byte: how many bytes its length or number has, and the least that needs this form and no shorter one.
+_STR: Final = {0xD9: (1, 32), 0xDA: (2, 1 << 8), 0xDB: (4, 1 << 16)}
+_BIN: Final = {0xC4: (1, 0), 0xC5: (2, 1 << 8), 0xC6: (4, 1 << 16)}
+_ARRAY: Final = {0xDC: (2, 16), 0xDD: (4, 1 << 16)}
+_MAP: Final = {0xDE: (2, 16), 0xDF: (4, 1 << 16)}
+_UINT: Final = {0xCC: (1, 1 << 7), 0xCD: (2, 1 << 8), 0xCE: (4, 1 << 16), 0xCF: (8, 1 << 32)}
 _RAW: Final = _STR | _BIN
 
 
-def encode(value: Value) -> bytes:
+def encode(value: Value, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Encode a value canonically: map keys sorted by their UTF-8 bytes, shortest forms.
+
+    Args:
+        value: what to encode.
+        max_bytes: refuse to write anything longer, as `decode` refuses to read it.
 
     Raises:
         FormatError: a type, integer, depth, count or size that `decode` would refuse.
     """
     encoded = _pack(_sorted(value, 0))
+    _check_size(encoded, max_bytes)
     _scan(encoded)
     return encoded
 
@@ -49,20 +55,23 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Value:
     Raises:
         FormatError: not the one canonical encoding of an allowed value, or over a bound.
     """
-    if len(data) > max_bytes:
-        raise FormatError(f"{len(data)} bytes, more than the {max_bytes} allowed")
+    _check_size(data, max_bytes)
     _scan(data)
     try:
         value: Value = msgpack.unpackb(data, raw=False, strict_map_key=True)
-        again = _pack(_sorted(value, 0))
-    except FormatError:
-        raise
     except Exception as error:
         # msgpack leaks ValueError, UnicodeDecodeError and its own kinds; a parser of ours lets only ours out.
         raise FormatError("not canonical msgpack") from error
-    if again != data:
+    # A decoded map keeps the order of its bytes, so that sorted maps need no sorted copy to be encoded again.
+    _check_sorted(value)
+    if _pack(value) != data:
         raise FormatError("not the canonical encoding of its value")
     return value
+
+
+def _check_size(data: bytes, max_bytes: int) -> None:
+    if len(data) > max_bytes:
+        raise FormatError(f"{len(data)} bytes, more than the {max_bytes} allowed")
 
 
 def _pack(value: Value) -> bytes:
@@ -95,6 +104,21 @@ def _sorted(value: Value, depth: int) -> Value:
     raise FormatError(f"a {type(value).__name__} has no canonical encoding")
 
 
+def _check_sorted(value: Value) -> None:
+    """Refuse a decoded value with a map whose keys are not text, or not in order."""
+    if isinstance(value, dict):
+        # msgpack's strict_map_key lets byte strings through.
+        if not all(isinstance(key, str) for key in value):
+            raise FormatError("map keys are text")
+        if list(value) != sorted(value):
+            raise FormatError("map keys are not sorted")
+        for part in value.values():
+            _check_sorted(part)
+    elif isinstance(value, list):
+        for part in value:
+            _check_sorted(part)
+
+
 def _scan(data: bytes) -> None:
     """Walk the bytes without building anything; refuse what breaks a bound or is not minimal."""
     size = len(data)
@@ -120,24 +144,21 @@ def _scan(data: bytes) -> None:
         if 0xA0 <= lead <= 0xBF:
             position += lead & 0x1F
         elif lead in _RAW:
-            length, position = _read_int(data, position, _RAW[lead])
-            shortest = 32 if lead in _STR else 0
-            _check_minimal(length, _RAW[lead], shortest)
+            length, position = _read_int(data, position, *_RAW[lead])
             position += length
         elif lead in _UINT:
-            number, position = _read_int(data, position, _UINT[lead])
-            _check_minimal(number, _UINT[lead], 0x80)
+            number, position = _read_int(data, position, *_UINT[lead])
             if number > MAX_INT:
                 raise FormatError("an integer lies outside 0 to 2^63-1")
         elif 0x90 <= lead <= 0x9F:
             children = lead & 0x0F
         elif 0x80 <= lead <= 0x8F:
             children = 2 * (lead & 0x0F)
-        elif lead in _ARRAY or lead in _MAP:
-            width = _ARRAY.get(lead) or _MAP[lead]
-            children, position = _read_int(data, position, width)
-            _check_minimal(children, width, 16 if width == 2 else 0)
-            children *= 1 if lead in _ARRAY else 2
+        elif lead in _ARRAY:
+            children, position = _read_int(data, position, *_ARRAY[lead])
+        elif lead in _MAP:
+            children, position = _read_int(data, position, *_MAP[lead])
+            children *= 2
         else:
             raise FormatError(f"type byte 0x{lead:02x} is not allowed")
         if position > size:
@@ -153,15 +174,11 @@ def _scan(data: bytes) -> None:
         raise FormatError("trailing bytes")
 
 
-def _read_int(data: bytes, position: int, width: int) -> tuple[int, int]:
+def _read_int(data: bytes, position: int, width: int, least: int) -> tuple[int, int]:
     end = position + width
     if end > len(data):
         raise FormatError("ends too early")
-    return int.from_bytes(data[position:end], "big"), end
-
-
-def _check_minimal(number: int, width: int, shortest: int) -> None:
-    """Refuse a number that a shorter form would hold: `shortest` is the least that needs the one-byte form."""
-    least = shortest if width == 1 else max(shortest, 1 << (8 * (width // 2)))
+    number = int.from_bytes(data[position:end], "big")
     if number < least:
         raise FormatError("not the shortest form")
+    return number, end

@@ -48,6 +48,10 @@ class Frame:
     cosignature: Annotated[bytes, Between(0, 64)]
     signature: Annotated[bytes, Fixed(64)]
 
+    def __post_init__(self) -> None:
+        if len(self.cosignature) not in (0, 64):
+            raise FormatError("a cosignature has 0 or 64 bytes")
+
     def _covered(self) -> bytes:
         kind = self.type.encode()
         return b"".join(
@@ -117,8 +121,6 @@ def parse_frame(data: bytes) -> Frame:
     frame = decode_record(Frame, data)
     if frame.version != FRAME_VERSION:
         raise FormatError(f"frame version {frame.version} is not known")
-    if len(frame.cosignature) not in (0, 64):
-        raise FormatError("a cosignature has 0 or 64 bytes")
     return frame
 
 

@@ -148,7 +148,7 @@ def _codec_for(hint: Any) -> _Codec:
     if hint is datetime:
         return _Codec(_time_to_value, _time_from_value)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _Codec(to_value, lambda value: from_value(hint, value))
+        return _nested(hint)
     raise TypeError(f"no wire form for {hint!r}")
 
 
@@ -189,6 +189,16 @@ def _optional(inner: _Codec) -> _Codec:
         lambda value: None if value is None else inner.to_value(value),
         lambda value: None if value is None else inner.from_value(value),
     )
+
+
+def _nested(record_type: type[Any]) -> _Codec:
+    def write(value: Any) -> Value:
+        # Another record would be written with its own fields, and refused by whoever reads it.
+        if type(value) is not record_type:
+            raise FormatError(f"not a {record_type.__name__}")
+        return to_value(value)
+
+    return _Codec(write, lambda value: from_value(record_type, value))
 
 
 def _tuple(inner: _Codec, least: int, most: int) -> _Codec:
