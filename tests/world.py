@@ -6,6 +6,7 @@ Also what tests need to look into it: everything that a database holds, and ever
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -87,20 +88,25 @@ def write_project(folder: Path) -> Path:
 class World:
     """Actors as folders under one: `client/`, `vendor/`, and one for each contractor."""
 
-    def __init__(self, folder: Path, *, sealed: bool = True) -> None:
-        """Make vault, client and project; seal the small project unless told not to."""
+    def __init__(self, folder: Path, template: Path | None = None) -> None:
+        """Make vault, client and a sealed project; or take copies of those in another world's closed folder."""
         self.folder = folder
         self.clock = Clock()
         self._open: list[Client | Contractor | Issuer | Relay] = []
-        (folder / "vendor").mkdir()
         self.vault = f"sqlite:///{folder}/vendor/vault.db"
+        self.source = folder / "source"
+        if template is not None:
+            shutil.copytree(template, folder, dirs_exist_ok=True)
+            (self.home / "config.json").write_text(json.dumps({"vault": self.vault}))
+            self.lab = self.open_client()
+            self.project: Project = self.lab.project("eval")
+            return
+        (folder / "vendor").mkdir()
         Vault.open(self.vault).close()
         self.lab = self.create_client("client")
-        self.source = write_project(folder / "source")
-        self.project: Project = self.lab.create_project("eval", floor_bytes=256)
-        if sealed:
-            report = self.project.seal(self.source)
-            assert not report.errors
+        self.project = self.lab.create_project("eval", floor_bytes=256)
+        report = self.project.seal(write_project(self.source))
+        assert not report.errors
 
     @property
     def home(self) -> Path:

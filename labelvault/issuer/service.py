@@ -164,7 +164,8 @@ class Issuer:
                 answer = self._release(request, now)
             except DeniedError as denied:
                 answer = self._record_denial(request, denied.code, now)
-            except (DecryptionError, KeystoreError, SignatureError):
+            except (DecryptionError, FormatError, KeystoreError, SignatureError):
+                # The request is well-formed: what does not hold together is in our own state, or a KEK's file.
                 answer = self._record_denial(request, "unavailable", now)
             self._checkpoint()
         return answer
@@ -174,10 +175,7 @@ class Issuer:
         if grant is None:
             raise DeniedError("unknown")
         authorized = authorize(request, grant, self._state.usage(request, grant, now), now)
-        try:
-            versions = opened_together(self._database, self._client, request.message.item)
-        except FormatError:
-            raise DeniedError("unavailable") from None
+        versions = opened_together(self._database, self._client, request.message.item)
         entry = released_entry(authorized, versions)
         # Position first, so that the lease can name its entry; the entry is written only once the lease is made, and
         # both are in this one transaction.

@@ -372,7 +372,7 @@ def test_F14_an_approval_can_not_be_moved_to_another_desk() -> None:
     with pytest.raises(DeniedError, match="presence"):
         authorize(sign_message(message, other, stolen), grant, case.usage, NOW)
     own = cosign(message, other.public_key, DEVICE)
-    assert authorize(sign_message(message, other, own), grant, case.usage, NOW)
+    assert authorize(sign_message(message, other, own), grant, case.usage, NOW).issued_at == NOW
 
 
 def test_G4_nothing_but_authorize_makes_a_verdict() -> None:
