@@ -71,7 +71,8 @@ def _base64(data: View) -> Iterator[tuple[int, str, bytes]]:
             # A character too many holds six bits that end no byte; otherwise fill up with zeros.
             part = part[: len(part) - (len(part) % 4 == 1)]
             decoded = binascii.a2b_base64(part + b"A" * (-len(part) % 4))
-            for at in range(0, len(decoded) - KEY_BYTES + 1, 3):
+            # At every byte: the key may have been encoded alone, or amid a longer message.
+            for at in range(len(decoded) - KEY_BYTES + 1):
                 key = decoded[at : at + KEY_BYTES]
                 if may_be_key(key):
                     yield match.start() + phase + at // 3 * 4, "base64", key

@@ -101,8 +101,9 @@ def read_databases(sources: Sequence[Source]) -> tuple[list[SealedRecord], list[
         several pieces, so it is looked at whole as well.
 
     Raises:
-        DrillError: a database can't be read.
+        DrillError: a database can't be read, or none of them is a vault's.
     """
+    vaults = 0
     items: list[SealedRecord] = []
     values: list[Source] = []
     for source in sources:
@@ -112,11 +113,15 @@ def read_databases(sources: Sequence[Source]) -> tuple[list[SealedRecord], list[
                 try:
                     # Reading a database that was copied while in use rolls its journal in: into our copy.
                     with closing(sqlite3.connect(copy)) as db:
-                        found = _read_vault(db)
-                        items += found
-                        values += _values(db, source.place, skip_pieces=bool(found))
+                        is_vault = _is_vault(db)
+                        vaults += is_vault
+                        items += _read_vault(db) if is_vault else []
+                        values += _values(db, source.place, skip_pieces=is_vault)
                 except sqlite3.Error as error:
                     raise DrillError(f"{source.place} is no readable database: {error}") from error
+    if vaults == 0:
+        # Without a vault there is nothing to open, and any key would look harmless.
+        raise DrillError("no vault is among what was stolen")
     return items, values
 
 
@@ -130,10 +135,12 @@ def _copied(path: Path, folder: Path) -> Path:
     return folder / "stolen.db"
 
 
-def _read_vault(db: sqlite3.Connection) -> list[SealedRecord]:
+def _is_vault(db: sqlite3.Connection) -> bool:
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if not {"items", "pieces"} <= names:
-        return []
+    return {"items", "pieces", "messages"} <= names
+
+
+def _read_vault(db: sqlite3.Connection) -> list[SealedRecord]:
     found = []
     for header_bytes, client, item, version in db.execute("SELECT header, client, item, version FROM items"):
         pieces = db.execute(
