@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -469,7 +470,7 @@ class Desk:
         self.joined = world.join(self.me, name)
         self._world = world
 
-    def ask(self, item: bytes, *, age: timedelta = timedelta(0), **fields: object) -> Signed[OpenRequest]:
+    def ask(self, item: bytes, *, age: timedelta = timedelta(0), **fields: Any) -> Signed[OpenRequest]:
         """A request that the device approved `age` ago."""
         request = self._world.ask(self.me, self.joined, item, **fields)
         return approved(request, identity(self.me), self.device, self._world.clock() - age)
