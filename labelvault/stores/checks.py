@@ -101,10 +101,7 @@ def parse_receipt(message: bytes) -> Signed[Receipt] | None:
     This says that the named key signed, and nothing about whose key it is.
     """
     try:
-        frame = parse_frame(message)
-        if frame.type != Receipt.TYPE:
-            return None
-        return open_frame(message, Receipt, frame.signer)
+        return open_frame(message, Receipt, parse_frame(message).signer)
     except (FormatError, SignatureError):
         # Not a failure: to the vault every other message is opaque, and its receiver is the one to judge it.
         return None

@@ -75,7 +75,7 @@ def _item_problem(
     except FormatError:
         return "the header is malformed"
     if (parsed.client, parsed.item, parsed.version, parsed.project) != (client, item, version, project):
-        return "the header names another item"
+        return f"the header names client {parsed.client.hex()}, item {parsed.item.hex()}, version {parsed.version}"
     leaves, found_bytes = [], 0
     pieces = db.execute(
         "SELECT piece, leaf, data FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece",

@@ -423,6 +423,19 @@ class StoreConformance:
         finally:
             store.close()
 
+    def test_a_full_mailbox_refuses_what_was_acked_before(self, tmp_path):
+        """A message that no longer waits is no reason to swallow it."""
+        store = self.open_at(tmp_path / "small", max_pending=1)
+        try:
+            store.post(BOX, b"answer", NOW)
+            store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+            store.post(BOX, b"another", NOW)
+            with pytest.raises(StoreError):
+                store.post(BOX, b"answer", NOW)
+            assert [text for _, text in store.fetch(BOX, after=0, limit=10)] == [b"another"]
+        finally:
+            store.close()
+
     # --- receipts ---
 
     def test_a_receipt_that_passes_is_kept(self, store, reopen):
@@ -540,6 +553,7 @@ class StoreConformance:
         store.finish(claim.id)
         store.release_claim(claim.id)
         store.purge(NOW + DAY)
+        store.finish(claim.id)
         again = reopen()
         other = again.claim(QUEUE, "bob", 60, NOW + DAY)
         assert other.item != claim.item
@@ -684,7 +698,7 @@ class StoreConformance:
         before = store.queues(NOW)
         for number in range(3):
             store.post(BOX, receipt(mallory, number, event="submitted"), NOW)
-        store.post(BOX, receipt(ada, 1, client=OTHER_CLIENT, event="submitted"), NOW)
+            store.post(BOX, receipt(ada, number, client=OTHER_CLIENT, event="submitted"), NOW)
         assert store.queues(NOW) == before
         store.release_claim(first.id)
         store.finish(second.id)

@@ -386,6 +386,39 @@ def test_C8_a_flipped_bit_in_a_message_or_receipt_is_found(filled):
     assert len(checked(filled)) == 1
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE items SET client = zeroblob(32) WHERE size > 1000000",
+        "UPDATE items SET item = zeroblob(16) WHERE size > 1000000",
+        "UPDATE items SET version = 3 WHERE size > 1000000",
+    ],
+)
+def test_C8_an_item_under_a_wrong_key_says_its_true_name(filled, statement):
+    """What it is filed under is wrong; the header inside still says whose it is."""
+    altered(filled, statement)
+    (damage,) = (damage for damage in checked(filled) if damage.kind == "item")
+    client, item_, version = key_of(item(7))
+    assert damage.problem == f"the header names client {client.hex()}, item {item_.hex()}, version {version}"
+
+
+def test_C8_items_whose_pages_are_unreadable_are_named(filled):
+    """SQLite can't read them at all: every item whose bytes lay there is named, and the page too."""
+    data = bytearray(filled.read_bytes())
+    page = data.index(task(0).payload[:100]) // 4096 * 4096
+    data[page : page + 8] = b"\xff" * 8
+    filled.write_bytes(data)
+    damages = checked(filled)
+    assert {damage.item for damage in damages if damage.kind == "item"} >= {item_id(0)}
+    assert "backend" in {damage.kind for damage in damages}
+
+
+def test_C8_what_breaks_sqlites_own_rules_is_found(filled):
+    """Constraints and indexes are checked as well as hashes."""
+    altered(filled, "PRAGMA ignore_check_constraints = ON", "UPDATE tasks SET done = 7")
+    assert {damage.kind for damage in checked(filled)} == {"backend"}
+
+
 def test_a_damaged_receipt_is_not_handed_out(filled):
     """Nobody is paid for what its signer didn't sign."""
     altered(filled, "UPDATE receipts SET signer = zeroblob(32)")

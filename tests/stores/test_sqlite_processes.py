@@ -7,12 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from labelvault.errors import StoreError
+from labelvault.stores import sqlite_files
 from labelvault.stores.sqlite import SQLiteStore
 from tests.stores.samples import BOX, DAY, NOW, QUEUE, item_id, snapshot, task, tasks
 
@@ -187,6 +189,47 @@ def test_F10_a_store_survives_forks_while_threads_use_it(path):
         assert store.check() == []
     finally:
         store.close()
+
+
+def test_F10_a_fork_waits_for_what_is_under_way_and_holds_off_the_rest(store):
+    """When the process forks, no connection is open, however busy its threads are; then they go on."""
+    order: list[str] = []
+    holding, let_go, forked, go_on = (threading.Event() for _ in range(4))
+
+    def hold():
+        with store._files.read():
+            holding.set()
+            let_go.wait()
+            order.append("held")
+
+    def fork():
+        sqlite_files._before_fork()
+        order.append("forked")
+        assert store._files._idle == []
+        forked.set()
+        go_on.wait()
+        order.append("going on")
+        sqlite_files._after_fork()
+
+    def late():
+        store.post(BOX, b"late", NOW)
+        order.append("late")
+
+    threads = [threading.Thread(target=target) for target in (hold, fork, late)]
+    threads[0].start()
+    holding.wait()
+    threads[1].start()
+    time.sleep(0.1)
+    threads[2].start()
+    time.sleep(0.1)
+    let_go.set()
+    assert forked.wait(10)
+    time.sleep(0.1)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["held", "forked", "going on", "late"]
+    assert store.fetch(BOX, after=0, limit=10) == [(1, b"late")]
 
 
 def test_a_fork_that_went_unnoticed_fails_closed(store, monkeypatch):
