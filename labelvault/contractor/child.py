@@ -30,6 +30,7 @@ from labelvault.wire.items import ItemHeader
 from labelvault.wire.messages import OpenRequest
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
+_LOOK_S: Final = 1.0
 
 
 def send(channel: socket.socket, value: Value, descriptors: tuple[int, ...] = ()) -> None:
@@ -87,8 +88,9 @@ class Child:
         with selectors.DefaultSelector() as selector:
             selector.register(self._channel, selectors.EVENT_READ)
             while True:
-                # At the lease's end this process exits, whatever the parent does.
-                timeout = None if self._deadline is None else self._deadline.remaining_s()
+                # At the lease's end this process exits, whatever the parent does. It looks every second, because a
+                # waiting selector notices neither a suspended machine nor a wall clock that jumps ahead.
+                timeout = None if self._deadline is None else min(self._deadline.remaining_s(), _LOOK_S)
                 if not selector.select(timeout):
                     if self._deadline is not None and self._deadline.remaining_s() <= 0:
                         return

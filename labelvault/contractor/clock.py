@@ -51,6 +51,7 @@ class Deadline:
         self._clock = clock
 
     def remaining_s(self) -> float:
-        """Return seconds left, 0 once it has ended. A clock that is set back adds nothing."""
-        wall = (self._expires_at - self._clock()).total_seconds()
-        return max(0.0, min(self._end_s - elapsed_s(), wall))
+        """Return seconds left, 0 once it has ended. It never grows: a clock that is set back later adds nothing."""
+        now_s = elapsed_s()
+        self._end_s = min(self._end_s, now_s + (self._expires_at - self._clock()).total_seconds())
+        return max(0.0, self._end_s - now_s)

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 from labelvault.contractor.child import reader
 from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
@@ -44,6 +44,7 @@ from labelvault.wire.messages import Card, LeaseOuter, OpenRequest
 from labelvault.wire.times import truncate
 
 DEFAULT_TIMEOUT_S: Final = 30.0
+_T = TypeVar("_T")
 
 
 class Contractor:
@@ -247,19 +248,27 @@ class Contractor:
             SignatureError, DecryptionError, TamperedError: what came is not what the client sealed and signed.
             StoreError, RelayError: the vault lacks something, or can't be reached.
         """
-        membership = self._membership(grant_id)
+        return self._anew(self._membership(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange))
+
+    def _open_here(
+        self,
+        membership: Membership,
+        item: bytes | str,
+        timeout_s: float,
+        exchange: Exchange | Callable[[bytes], bytes | None] | None,
+    ) -> Task:
         key, asked_s = OneTimeKey.generate(), elapsed_s()
-        membership, request, data = self._ask(membership, item, key.public_key, timeout_s, exchange)
+        request, data = self._ask(membership, item, key.public_key, timeout_s, exchange)
         lease, outer = read_lease(data, request, membership, self.now())
         close = partial(self._close, outer, "best-effort")
         self._log.leased(outer, self.now(), None)
         try:
             opened = open_lease(lease, outer, key, membership, reader(self._relay(membership)))
+            self._opened(outer, [])
         except BaseException:
             # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
             close()
             raise
-        self._opened(outer, [])
         return Task(opened, Deadline(outer, asked_s, self._clock), close)
 
     def begin(
@@ -281,26 +290,44 @@ class Contractor:
         Raises:
             As `open_task`, and OutputError when the directory can't be made or written.
         """
-        membership = self._membership(grant_id)
         folder = None if output is None else Path(output).absolute()
+        return self._anew(self._membership(grant_id), lambda m: self._begin(m, item, timeout_s, folder))
+
+    def _begin(self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None) -> Opening:
         worker = Worker()
         try:
-            membership, request, data = self._ask(membership, item, worker.one_time_key, timeout_s, None)
+            request, data = self._ask(membership, item, worker.one_time_key, timeout_s, None)
             _, outer = read_lease(data, request, membership, self.now())
         except BaseException:
             worker.stop()
             raise
         self._log.leased(outer, self.now(), folder)
+        files: list[tuple[int, int]] = []
         try:
             files = worker.open(membership, request, data, folder)
+            self._opened(outer, files)
         except BaseException:
             worker.stop()
-            self._close(outer, "process-exit")
+            if folder is not None and files:
+                _erase(folder, frozenset(files))
+            # Files may have been on a disk, which no exit erases.
+            self._close(outer, "process-exit" if folder is None else "best-effort")
             raise
-        self._opened(outer, files)
         if folder is not None:
             worker.stop()
         return Opening(worker, outer, folder, partial(self._finish, outer))
+
+    def _anew(self, membership: Membership, attempt: Callable[[Membership], _T]) -> _T:
+        """Make an attempt, and a second one if the issuer was certified for a new ledger epoch meanwhile.
+
+        The denial that said so spent request and one-time key, so nothing of the first attempt goes into the second.
+        """
+        try:
+            return attempt(membership)
+        except EpochChanged as changed:
+            membership = Membership(membership.identity_key, membership.invite, changed.certificate, membership.grant)
+            self._keep_certificate(membership)
+        return attempt(membership)
 
     def _ask(
         self,
@@ -309,25 +336,20 @@ class Contractor:
         one_time_key: bytes,
         timeout_s: float,
         exchange: Exchange | Callable[[bytes], bytes | None] | None,
-    ) -> tuple[Membership, Signed[OpenRequest], bytes]:
+    ) -> tuple[Signed[OpenRequest], bytes]:
         task = parse_hex_id(item) if isinstance(item, str) else item
         if len(task) != ID_BYTES:
             raise LeaseError(f"a task's id has {ID_BYTES} bytes")
         now = self.now()
         membership.check_valid(now)
+        # What was closed while the vault was away is said first, or the issuer would still count it as open.
+        self.post_due_receipts()
         if exchange is None:
             way: Exchange = MailboxExchange(self._relay(membership))
         else:
             way = DirectExchange(exchange) if callable(exchange) else exchange
         request = make_request(membership, self._identity, task, one_time_key, now)
-        try:
-            return membership, request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
-        except EpochChanged as changed:
-            membership = Membership(membership.identity_key, membership.invite, changed.certificate, membership.grant)
-            self._keep_certificate(membership)
-        # The denial spent nothing but that request: the certificate's new epoch goes into a new one.
-        request = make_request(membership, self._identity, task, one_time_key, self.now())
-        return membership, request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
+        return request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
 
     def _relay(self, membership: Membership) -> Relay:
         address = membership.vault
@@ -336,7 +358,9 @@ class Contractor:
         return self._relays[address]
 
     def _opened(self, outer: LeaseOuter, files: list[tuple[int, int]]) -> None:
-        self._log.opened(outer, files, make_receipt(outer, self._identity, "opened", None, self.now()))
+        # As in `_close`, only the receipt's claimed time comes from the clock.
+        at = truncate(self._clock())
+        self._log.opened(outer, files, make_receipt(outer, self._identity, "opened", None, at))
         self.post_due_receipts()
 
     def _finish(self, outer: LeaseOuter, opening: Opening) -> None:
@@ -359,10 +383,7 @@ class Contractor:
         outer = self._log.outer(lease_id)
         written = self._log.files(lease_id)
         if written is not None:
-            folder, files = written
-            if folder.exists():
-                with OutputDirectory.resume(folder, files) as directory:
-                    directory.erase()
+            _erase(*written)
         self._close(outer, "best-effort")
 
     def _close(self, outer: LeaseOuter, erased: str) -> None:
@@ -380,8 +401,11 @@ class Contractor:
         projects = {membership.project: membership for membership in self.memberships()}
         due = self._log.receipts_due()
         for number, project, receipt in due:
+            membership = projects.get(project)
+            if membership is None:
+                # Its invite was taken out of the home: nobody knows where this belongs, until it is back.
+                continue
             try:
-                membership = projects[project]
                 self._relay(membership).post(issuer_mailbox(membership.client), receipt)
             except (RelayError, StoreError):
                 # Nothing is lost by it: the task is open or closed here either way, and the receipt waits.
@@ -392,3 +416,14 @@ class Contractor:
     def openings(self) -> list[OpeningRecord]:
         """List openings, oldest first."""
         return self._log.all()
+
+
+def _erase(folder: Path, files: frozenset[tuple[int, int]]) -> None:
+    """Erase what an opening wrote; nothing to do if its folder is gone.
+
+    Raises:
+        OutputError: something could not be removed, or the folder holds other files.
+    """
+    if folder.exists():
+        with OutputDirectory.resume(folder, files) as directory:
+            directory.erase()

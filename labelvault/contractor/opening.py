@@ -7,7 +7,7 @@ and the digest of every item have been checked (docs/spec.md, section 6).
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from labelvault.contractor.membership import Membership, newer_certificate, read_certificate
 from labelvault.crypto.hpke import OneTimeKey
@@ -40,7 +40,7 @@ ReadItem = Callable[[ItemHeader], ItemPart]
 
 @dataclass(frozen=True, slots=True)
 class OpenedPart:
-    """One opened item. Its content is kept out of repr."""
+    """One opened item. Its content is kept out of repr, pickle and copy."""
 
     item: bytes
     version: int
@@ -71,6 +71,9 @@ class OpenedPart:
     def text(self) -> str:
         """The content as UTF-8 text; bytes that are none show as replacement characters."""
         return self.content.decode("utf-8", "replace")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("opened items are not pickled or copied")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
+from typing import NoReturn
 
 from labelvault.contractor.clock import Deadline
 from labelvault.contractor.opening import Opened, OpenedPart
@@ -99,6 +100,10 @@ class Task:
         if self._opened is not None:
             self._opened = None
             self._on_close()
+
+    def __reduce__(self) -> NoReturn:
+        # A copy would outlive the close.
+        raise TypeError("tasks are not pickled or copied")
 
     def __enter__(self) -> "Task":
         return self

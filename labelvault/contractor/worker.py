@@ -165,11 +165,15 @@ class Opening:
         self._worker.show(descriptor)
 
     def close(self) -> None:
-        """End the child, wait for its exit, and post the receipt that says so. Closing again does nothing."""
+        """End the child, wait for its exit, and post the receipt that says so. Closing again does nothing.
+
+        Raises:
+            OutputError: its files can't be removed; it stays open, and may be closed again.
+        """
         if not self._closed:
-            self._closed = True
             self._worker.stop()
             self._on_close(self)
+            self._closed = True
 
     def __enter__(self) -> "Opening":
         return self
