@@ -379,4 +379,5 @@ def test_every_length_has_an_encoding(size: int) -> None:
 
 def test_tuples_are_written_as_arrays_and_maps_sorted() -> None:
     """Values that mean the same are the same bytes."""
-    assert encode({"b": (1, 2), "a": None}) == encode({"a": None, "b": [1, 2]}) == b"\x82\xa1a\xc0\xa1b\x92\x01\x02"
+    with_tuple: Any = {"b": (1, 2), "a": None}
+    assert encode(with_tuple) == encode({"a": None, "b": [1, 2]}) == b"\x82\xa1a\xc0\xa1b\x92\x01\x02"
