@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -18,6 +19,7 @@ from labelvault.errors import DrillError
 from labelvault.keys.keystore import seal_keystore
 from labelvault.relay import open_relay
 from labelvault.wire.ids import issuer_mailbox
+from labelvault.wire.items import parse_header
 from tests.drill.world import TEXTS, build_world
 
 FORMS = {
@@ -172,7 +174,7 @@ def test_acknowledged_messages_are_still_recorded(tmp_path):
 
 
 def _mailboxes(world):
-    with sqlite3.connect(world.database) as db:
+    with closing(sqlite3.connect(world.database)) as db:
         return [mailbox for (mailbox,) in db.execute("SELECT DISTINCT mailbox FROM messages")]
 
 
@@ -283,6 +285,29 @@ def test_a_damaged_database_is_an_error(tmp_path):
     world = build_world(tmp_path)
     data = world.database.read_bytes()
     world.database.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
+    with pytest.raises(DrillError):
+        run(world.url)
+
+
+def test_a_key_of_damaged_bytes_is_a_find_that_opens_nothing(tmp_path):
+    """The commitment says whose key it is, even if the payload was altered since."""
+    world = build_world(tmp_path)
+    with sqlite3.connect(world.database) as db:
+        item = parse_header(world.items[3].header).item
+        (data,) = db.execute("SELECT data FROM pieces WHERE item = ?", (item,)).fetchone()
+        db.execute("UPDATE pieces SET data = ? WHERE item = ?", (data[:-1] + bytes([data[-1] ^ 1]), item))
+    db.close()
+    found = run(world.url, contractors=[home_with(tmp_path, key=world.deks[3])])
+    assert found.opened == ()
+    assert [(each.sort, each.opens) for each in found.keys_found] == [("dek", 0)]
+
+
+def test_a_vault_with_a_malformed_header_is_an_error(tmp_path):
+    """An item that is skipped could be one that opens."""
+    world = build_world(tmp_path)
+    with sqlite3.connect(world.database) as db:
+        db.execute("UPDATE items SET header = x'80' WHERE item IN (SELECT item FROM items LIMIT 1)")
+    db.close()
     with pytest.raises(DrillError):
         run(world.url)
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from labelvault.drill import run
+from labelvault.drill import capture, run
 from labelvault.drill.capture import MAGIC, capture_process, capture_tree, descendants, text_section
 from labelvault.errors import DrillError
 from tests.drill.world import TEXTS, build_world
@@ -34,9 +34,12 @@ class Holder:
     def __init__(self, code=HOLDER, key="", text="", **options):
         command = [sys.executable, "-c", code, *options.pop("arguments", [])]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
-        self.process.stdin.write(f"{key}\n{text}\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "ready\n"
+        told, answer = self.process.stdin, self.process.stdout
+        assert told is not None
+        assert answer is not None
+        told.write(f"{key}\n{text}\n")
+        told.flush()
+        assert answer.readline() == "ready\n"
 
     def __enter__(self):
         return self.process.pid
@@ -148,3 +151,27 @@ def test_a_text_section_that_claims_too_much_is_bounded():
     texts, regions = text_section(MAGIC + b"\xff" * 8 + b"texts")
     assert texts == b"texts"
     assert regions % 4096 == 0
+
+
+@linux
+def test_a_child_that_exits_meanwhile_is_left_out_and_one_that_lives_is_not(tmp_path, monkeypatch):
+    """Only what has no memory any more may be missing from a capture."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with Holder() as pid:
+        monkeypatch.setattr(capture, "descendants", lambda _: [gone.pid])
+        assert capture_tree(pid, tmp_path / "one") == [tmp_path / "one" / f"{pid}.mem"]
+        monkeypatch.setattr(capture, "descendants", lambda _: [os.getpid()])
+        (tmp_path / "two").mkdir()
+        (tmp_path / "two" / f"{os.getpid()}.mem").write_bytes(b"in the way")
+        with pytest.raises(DrillError):
+            capture_tree(pid, tmp_path / "two")
+
+
+@linux
+def test_an_empty_capture_is_an_error(tmp_path, monkeypatch):
+    """A process of which nothing could be read must not pass for one that holds nothing."""
+    monkeypatch.setattr(capture, "_memory", lambda _: iter(()))
+    with pytest.raises(DrillError):
+        capture_process(os.getpid(), tmp_path / "file.mem")
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 import random
 
 from labelvault.crypto import hpke
+from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.drill.records import Messages
 from labelvault.wire.frame import sign_message
@@ -28,7 +29,7 @@ def test_frames_are_carved_at_every_offset(tmp_path):
         messages.carve(numbers.randbytes(offset) + b"\x86\xa4body".join(frames) + numbers.randbytes(50))
         messages.carve(frames[0])
         assert messages.frames == set(frames)
-        assert messages.one_time_keys == {hpke.OneTimeKey(hpke.SecretBytes(seed)).public_key for seed in world.seeds}
+        assert messages.one_time_keys == {hpke.OneTimeKey(SecretBytes(seed)).public_key for seed in world.seeds}
         assert len(messages.leases) == 2
         assert messages.signers == {
             world.contractor.public_key: {"open-request"},
@@ -44,6 +45,9 @@ def test_torn_frames_are_none(tmp_path):
         messages.carve(frame[:end])
         messages.carve(frame[:end] + b"\xff" * 70_000)
         assert messages.frames == set()
+    messages = Messages()
+    messages.carve(frame[:-1] + b"\x02")
+    assert messages.frames == set()
 
 
 def test_other_frames_are_kept_without_their_meaning(tmp_path):
