@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from labelvault.client import StatedItem
-from labelvault.drill.capture import capture_tree
+from labelvault.drill.capture import capture_process, capture_tree
 from labelvault.errors import DrillError
 from labelvault.story.findings import Theft
-from labelvault.story.known import Known
+from labelvault.story.known import ItemName, Known, Told
 from labelvault.story.world import PASSPHRASE_FILE, Actor, StoryError
 from labelvault.wire.times import truncate
 
@@ -84,8 +84,23 @@ def steal(
     return loot
 
 
-def drill(loot: Loot, known: Known, report: Path) -> dict[str, Any]:
+def capture_before(pid: int, file: Path) -> Path | None:
+    """Capture a process that has opened nothing yet; None where memory can't be captured."""
+    try:
+        capture_process(pid, file)
+    except DrillError:
+        return None
+    return file
+
+
+def drill(loot: Loot, told: Told, report: Path, baseline: Path | None = None) -> dict[str, Any]:
     """Run the drill in a process of its own, and keep its report.
+
+    Args:
+        loot: what it gets.
+        told: the texts that it looks for.
+        report: the file for its report.
+        baseline: memory that never held any of them: phrases that stand there too are the interpreter's own.
 
     Raises:
         StoryError: it failed.
@@ -96,7 +111,9 @@ def drill(loot: Loot, known: Known, report: Path) -> dict[str, Any]:
             command += [f"--{role}", str(loot.folder / role)]
             # The worst case: whoever took the device also read the passphrase.
             command += ["--passphrase-file", str(loot.folder / role / PASSPHRASE_FILE)]
-    command += ["--known", str(known.folder), "--json"]
+    if baseline is not None:
+        command += ["--baseline", str(baseline)]
+    command += ["--known", str(told.folder), "--json"]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_DRILL_TIMEOUT_S, check=False
     )
@@ -107,19 +124,18 @@ def drill(loot: Loot, known: Known, report: Path) -> dict[str, Any]:
     return found
 
 
-def compare(surface: str, found: dict[str, Any], stated: Sequence[StatedItem], known: Known, note: str = "") -> Theft:
+def compare(surface: str, found: dict[str, Any], stated: Sequence[StatedItem], told: Told, note: str = "") -> Theft:
     """Hold what the drill found against what the ledger states."""
     versions = {(each.item.hex(), each.version) for each in stated}
-    names = {(each.kind, each.name) for each in stated}
     more = [
         f"{each['name']} ({each['kind']}) was opened"
         for each in found["opened"]
         if (each["item"], each["version"]) not in versions
     ]
     more += [
-        f"plaintext of {_owner(each['known'], known)} was found {each['runs']} times"
+        f"text of {told.describe(each['known'])} was found, {each['runs']} times"
         for each in found["plaintext"]
-        if not known.explained(each["known"], names)
+        if not told.explained(each["known"], item_names(stated))
     ]
     return Theft(
         surface=surface,
@@ -131,25 +147,28 @@ def compare(surface: str, found: dict[str, Any], stated: Sequence[StatedItem], k
     )
 
 
+def item_names(stated: Sequence[StatedItem]) -> set[ItemName]:
+    """Return kind and name of each."""
+    return {(each.kind, each.name) for each in stated}
+
+
 def not_measured(surface: str, stated: Sequence[StatedItem], loot: Loot) -> Theft:
     """Say that this system's memory can't be captured, and claim nothing."""
     note = f"not measured here: {loot.unmeasured}"
     return Theft(surface, _names(stated), (), 0, measured=False, note=note)
 
 
-def carried_off(theft: Theft, folder: Path, known: Known, stated: Sequence[StatedItem]) -> Theft:
+def carried_off(theft: Theft, home: Path, known: Known, stated: Sequence[StatedItem]) -> Theft:
     """Add what a thief got by asking: files that he kept, recognised by their content.
 
     Args:
         theft: what the drill found in all that he has.
-        folder: his copy of the device, with what he kept in `kept-*/`.
+        home: his copy of the device, with what he kept in `kept-*/`.
         known: the project's texts.
         stated: what the ledger states.
     """
-    texts = {(known.folder / label).read_bytes(): owner for label, owner in known.owners.items() if "." not in label}
-    names = {(each.kind, each.name) for each in stated}
-    got = [texts.get(file.read_bytes()) for file in sorted(folder.glob("kept-*/*"))]
-    more = [f"{name} ({kind}) was handed out" for kind, name in filter(None, got) if (kind, name) not in names]
+    got = [known.owner_of(file.read_bytes()) for file in sorted(home.glob("kept-*/*"))]
+    more = [f"{owner[1]} ({owner[0]}) was handed out" for owner in got if owner and owner not in item_names(stated)]
     more += ["a file that is no item of the project was handed out"] * got.count(None)
     opened = dict.fromkeys([*(owner[1] for owner in got if owner is not None), *theft.opened])
     return replace(theft, opened=tuple(opened), more=(*theft.more, *dict.fromkeys(more)))
@@ -159,10 +178,3 @@ def _names(stated: Sequence[StatedItem]) -> tuple[str, ...]:
     """Each once, tasks first, as they were released."""
     ordered = sorted(stated, key=lambda each: each.kind != "task")
     return tuple(dict.fromkeys(each.name for each in ordered))
-
-
-def _owner(labels: Sequence[str], known: Known) -> str:
-    owners = [known.owners.get(label) for label in labels]
-    return " or ".join(
-        dict.fromkeys(owner[1] if owner is not None else label for owner, label in zip(owners, labels, strict=True))
-    )
