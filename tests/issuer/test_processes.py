@@ -40,10 +40,14 @@ def racers(world: World, count: int) -> Iterator[list[subprocess.Popen]]:
 def race(processes: Sequence[subprocess.Popen], work: Sequence[Sequence[Signed[OpenRequest]]]) -> list[list[bytes]]:
     """Give each process its requests at the same time; return their answers."""
     for process, requests in zip(processes, work, strict=True):
+        assert process.stdin is not None
         process.stdin.write(json.dumps([request.data.hex() for request in requests]) + "\n")
-    for process in processes:
         process.stdin.flush()
-    return [[bytes.fromhex(answer) for answer in json.loads(process.stdout.readline())] for process in processes]
+    found = []
+    for process in processes:
+        assert process.stdout is not None
+        found.append([bytes.fromhex(answer) for answer in json.loads(process.stdout.readline())])
+    return found
 
 
 def is_lease(answer: bytes) -> bool:
@@ -94,13 +98,15 @@ def test_C5_max_open_holds_across_processes(world: World) -> None:
         assert {denial_code(a) for per in answers for a in per if not is_lease(a)} == {"limit-open"}
         # All three want to renew the same lease: one may.
         held = asked[leases[0][0]][leases[0][1]]
-        renewals = race(processes, [[world.ask(me, joined, task, replaces=held.hash)] for _ in range(3)])
+        wanted = [[world.ask(me, joined, task, replaces=held.hash)] for _ in range(3)]
+        renewals = race(processes, wanted)
         codes = Counter("lease" if is_lease(answer) else denial_code(answer) for (answer,) in renewals)
         assert codes == {"lease": 1, "replaces": 2}
         assert sum(grant.open for grant in world.lab.grants()) == 2
         # Closed, the two slots are free again, and no more than two.
-        for request in [r for per in asked for r in per]:
-            world.issuer().handle(world.receipt(me, request))
+        issuer = world.issuer()
+        for request in [request for per_process in [*asked, *wanted] for request in per_process]:
+            issuer.handle(world.receipt(me, request))
         race(processes, [[world.ask(me, joined, task) for _ in range(2)] for _ in range(3)])
     assert len(releases(world)) == 5
     assert sum(grant.open for grant in world.lab.grants()) == 2

@@ -41,7 +41,8 @@ def break_at(
     """Make `fail` be called when the issuer comes to a step for the first time."""
     owner_name, name, when, argument = STEPS[step]
     owner = service if owner_name == "service" else getattr(issuer, owner_name)
-    real, done = getattr(owner, name), []
+    real = getattr(owner, name)
+    done: list[bool] = []
 
     def broken(*arguments: Any, **options: Any) -> Any:
         mine = not done and (argument is None or arguments[0] == argument)
