@@ -245,8 +245,11 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
 
 
 def _climb_left(at: int, last: int) -> tuple[int, int]:
-    """Skip the levels on which a node at the right edge has no sibling and is carried up as it is."""
-    while at % 2 == 0 and at != 0:
+    """Skip the levels on which a node at the right edge has no sibling and is carried up as it is.
+
+    `at` is never 0 here: at the top there is no further element to take, so the loop ends.
+    """
+    while at % 2 == 0:
         at, last = at // 2, last // 2
     return at, last
 

@@ -309,6 +309,23 @@ def test_bounds_are_checked(tree: Stored, roots: list[bytes]) -> None:
     refused(verify_consistency, 1, MAX_SIZE + 1, (STRANGER,) * 63, STRANGER, STRANGER)
 
 
+def test_hashes_of_another_size_are_named(tree: Stored, roots: list[bytes]) -> None:
+    """Whatever is no hash is refused as such, before anything is computed from it."""
+    path, link = inclusion_proof(2, 5, tree.read), consistency_proof(3, 5, tree.read)
+    short = STRANGER[:31]
+    for verify, arguments in (
+        (verify_inclusion, (short, 2, 5, path, roots[5])),
+        (verify_inclusion, (tree.leaves[2], 2, 5, (short, *path[1:]), roots[5])),
+        (verify_consistency, (3, 5, (*link[:-1], STRANGER + b"x"), roots[3], roots[5])),
+        (verify_consistency, (3, 5, link, short, roots[5])),
+        (verify_consistency, (3, 5, link, roots[3], short)),
+        (verify_consistency, (3, 3, (), short, roots[3])),
+        (verify_consistency, (3, 3, (), roots[3], short)),
+    ):
+        with pytest.raises(LedgerError, match=r"has 3[13] bytes, not 32"):
+            verify(*arguments)  # type: ignore[operator]
+
+
 def test_damaged_storage_is_noticed(tree: Stored) -> None:
     """A stored node that is no hash never becomes part of a root, proof or new node."""
 
