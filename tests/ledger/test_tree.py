@@ -323,7 +323,7 @@ def test_hashes_of_another_size_are_named(tree: Stored, roots: list[bytes]) -> N
         (verify_consistency, (3, 3, (), roots[3], short)),
     ):
         with pytest.raises(LedgerError, match=r"has 3[13] bytes, not 32"):
-            verify(*arguments)  # type: ignore[operator]
+            verify(*arguments)
 
 
 def test_damaged_storage_is_noticed(tree: Stored) -> None:
