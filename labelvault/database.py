@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -69,10 +69,22 @@ class Database:
                 )
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         except (OSError, sqlite3.Error) as error:
+            self._abandon(path if create and not isinstance(error, FileExistsError) else None)
             raise StoreError(f"{path} can't be opened: {error}") from error
+        if version == 0:
+            self._abandon(None)
+            raise StoreError(f"{path} is unfinished: its making was interrupted; remove the home and make it again")
         if version != schema.version:
-            self._connection.close()
+            self._abandon(None)
             raise StoreError(f"{path} has schema version {version}; this release knows {schema.version}")
+
+    def _abandon(self, unfinished: Path | None) -> None:
+        """Let go of what a failed opening holds, and of a file that it made itself."""
+        if hasattr(self, "_connection"):
+            self._connection.close()
+        if unfinished is not None:
+            with suppress(OSError):
+                unfinished.unlink()
 
     def close(self) -> None:
         """Close the connection."""

@@ -281,6 +281,17 @@ def counts(path: Path) -> dict[str, int]:
     return {name: len(content) for name, content in dump(path).items()}
 
 
+def state_of(folder: Path) -> dict[str, Any]:
+    """What a home holds: bytes of its files, rows of its databases."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".db":
+            found[str(path.relative_to(folder))] = dump(path)
+        elif path.is_file() and not path.name.endswith(("-wal", "-shm")):
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
 def bytes_of(folder: Path) -> bytes:
     """Every byte of every file in a folder, side files of databases too."""
     return b"\0".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())

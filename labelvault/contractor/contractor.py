@@ -41,6 +41,7 @@ from labelvault.wire.codec import MAX_BYTES
 from labelvault.wire.frame import Signed, Signer, cosign, sign_message
 from labelvault.wire.ids import ID_BYTES, issuer_mailbox, parse_hex_id
 from labelvault.wire.messages import Card, LeaseOuter, OpenRequest
+from labelvault.wire.schema import encode_record
 from labelvault.wire.times import truncate
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -87,8 +88,10 @@ class Contractor:
         """
         home = Path(home)
         if (home / "identity.key").exists():
+            _check_finished(home)
             raise KeystoreError(f"{home} holds a contractor already; nothing was changed")
         message = Card(tier, label, None if presence is None else presence.public_key, truncate(clock()))
+        encode_record(message)  # checks tier and label before anything is written
         make_private_dir(home)
         identity = create_identity(home / "identity.key", passphrase, parameters)
         cosignature = b"" if presence is None else cosign(message, identity.public_key, presence)
@@ -108,6 +111,7 @@ class Contractor:
         home = Path(home)
         if not (home / "identity.key").is_file():
             raise KeystoreError(f"{home} holds no contractor; `labelvault contractor init` makes one")
+        _check_finished(home)
         return cls(home, open_identity(home / "identity.key", passphrase), clock)
 
     def close(self) -> None:
@@ -416,6 +420,18 @@ class Contractor:
     def openings(self) -> list[OpeningRecord]:
         """List openings, oldest first."""
         return self._log.all()
+
+
+def _check_finished(home: Path) -> None:
+    """Tell a home whose making was interrupted from a whole one: `state.db` is made last.
+
+    Raises:
+        KeystoreError: it was interrupted.
+    """
+    if not (home / "state.db").is_file():
+        raise KeystoreError(
+            f"{home} is unfinished: `labelvault contractor init` was interrupted; remove the home and run it again"
+        )
 
 
 def _erase(folder: Path, files: frozenset[tuple[int, int]]) -> None:
