@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from labelvault.cli.client_home import client_options, opened
-from labelvault.cli.files import read_input, write_output
+from labelvault.cli.files import read_text, write_output
 from labelvault.cli.options import Passphrase
 from labelvault.cli.output import Output, facts_table
 from labelvault.cli.signals import told_to_end
@@ -72,14 +72,17 @@ def ledger() -> None:
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="An older checkpoint or export: is it a prefix of today's ledger?",
+    help="A checkpoint that was kept (-o): does today's ledger extend it?",
 )
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the checkpoint there, to keep it.")
 @client_options
-def verify(against: Path | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+def verify(against: Path | None, output: Path | None, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Recompute the ledger's tree and check its newest checkpoint."""
-    older = read_input(against).decode("utf-8", "strict") if against is not None else None
+    older = read_text(against) if against is not None else None
     with opened(home, passphrase) as client:
         summary = client.verify_ledger(older)
+    if output is not None:
+        write_output(output, summary.checkpoint.encode())
     facts = {
         "size": summary.size,
         "origin": summary.origin,

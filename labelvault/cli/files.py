@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from labelvault.errors import FormatError
+from labelvault.errors import FormatError, KeystoreError, OutputError
 from labelvault.keys.files import write_private
 
 MAX_INPUT_BYTES: Final = 256 * 1024 * 1024
@@ -23,10 +23,26 @@ def read_input(file: Path) -> bytes:
     return data
 
 
+def read_text(file: Path) -> str:
+    """Read a text that somebody sent.
+
+    Raises:
+        FormatError: it is too large, or not UTF-8.
+        OSError: it can't be read.
+    """
+    try:
+        return read_input(file).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{file} is not UTF-8 text") from error
+
+
 def write_output(file: Path, data: bytes) -> None:
     """Write a file whole, mode 0600, over an older one.
 
     Raises:
-        KeystoreError: the file system refused; the older file is as it was.
+        OutputError: the file system refused; the older file is as it was.
     """
-    write_private(file, data, replace=True)
+    try:
+        write_private(file, data, replace=True)
+    except KeystoreError as error:
+        raise OutputError(str(error)) from error

@@ -27,9 +27,7 @@ def test_other_durations_are_refused(text):
 
 def test_a_moment_is_a_duration_or_a_time_with_its_zone():
     """ISO 8601 with an offset becomes UTC; a duration counts from now."""
-    assert values.MOMENT.convert("2026-05-01T20:00:00+02:00", None, None) == datetime(
-        2026, 5, 1, 18, tzinfo=UTC
-    )
+    assert values.MOMENT.convert("2026-05-01T20:00:00+02:00", None, None) == datetime(2026, 5, 1, 18, tzinfo=UTC)
     before = datetime.now(UTC)
     later = values.from_now(values.MOMENT.convert("1h", None, None))
     assert timedelta(minutes=59) < later - before <= timedelta(hours=1, seconds=5)
@@ -73,9 +71,7 @@ def test_spans_are_two_units(seconds, text):
     assert output.span(timedelta(seconds=seconds)) == text
 
 
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB")]
-)
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB")])
 def test_sizes(count, text):
     """Bytes for people."""
     assert output.size(count) == text
