@@ -1,4 +1,4 @@
-"""What the ledger records, one record per kind (docs/spec.md, ledger entries).
+"""What the ledger records, one record per kind (docs/spec.md, section 7.1).
 
 An entry holds ids, hashes, keys, times and words out of closed lists: never a name, a title or content, as
 whoever audits a ledger reads all of it. `at` is always the issuer's own time.
