@@ -150,6 +150,18 @@ def test_an_empty_file_becomes_a_vault_only_when_creating(path):
     store.close()
 
 
+def test_a_vault_that_was_removed_is_not_made_anew(path):
+    """A file that vanishes while the store is open is an error, and not an empty vault."""
+    store = SQLiteStore(path, create=True)
+    with store._files._rest:
+        store._files._close_idle()
+    path.unlink()
+    with pytest.raises(StoreError):
+        store.put_items([task(1)], NOW)
+    assert list(path.parent.iterdir()) == []
+    store.close()
+
+
 def test_C2_commits_are_synced(path):
     """Write-ahead log with full synchronisation, on each connection: safe in a power cut."""
     store = SQLiteStore(path, create=True)

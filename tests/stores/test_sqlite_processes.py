@@ -127,6 +127,36 @@ def test_C1_whatever_was_acknowledged_survives_sigkill(path):
         store.close()
 
 
+def test_switching_to_the_log_waits_for_others_but_not_for_ever(path, monkeypatch):
+    """SQLite gives up at once here, whatever its timeout: two processes that create a vault would collide."""
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    waiting = sqlite3.connect(path, isolation_level=None, timeout=0)
+    other.execute("CREATE TABLE any (thing)")
+    other.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(sqlite_files, "BUSY_TIMEOUT_S", 0.05)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite_files._into_wal(waiting)
+    monkeypatch.setattr(sqlite_files, "BUSY_TIMEOUT_S", 30)
+    timer = threading.Timer(0.1, other.execute, ["COMMIT"])
+    timer.start()
+    sqlite_files._into_wal(waiting)
+    timer.join()
+    assert waiting.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    waiting.close()
+    other.close()
+
+
+def test_opening_a_vault_again_gives_up_no_lock(store, path):
+    """Closing any descriptor of a file drops all POSIX locks on it; so opening may never touch one that exists."""
+    second = SQLiteStore(path, create=True)
+    code = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1], timeout=0).execute('PRAGMA journal_mode=DELETE'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    second.close()
+    assert "database is locked" in done.stderr
+
+
 FORKING = """
 import os, sys, threading, time
 from pathlib import Path
