@@ -52,9 +52,11 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         self._name = path.name
+        made = None
         try:
             if create:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o600))
+                made = path
             elif not path.is_file():
                 raise StoreError(f"{path} does not exist; {schema.missing}")
             self._connection = sqlite3.connect(
@@ -69,7 +71,7 @@ class Database:
                 )
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         except (OSError, sqlite3.Error) as error:
-            self._abandon(path if create and not isinstance(error, FileExistsError) else None)
+            self._abandon(made)
             raise StoreError(f"{path} can't be opened: {error}") from error
         if version == 0:
             self._abandon(None)
@@ -79,7 +81,7 @@ class Database:
             raise StoreError(f"{path} has schema version {version}; this release knows {schema.version}")
 
     def _abandon(self, unfinished: Path | None) -> None:
-        """Let go of what a failed opening holds, and of a file that it made itself."""
+        """Let go of what a failed opening holds, and of the file if it was made just now."""
         if hasattr(self, "_connection"):
             self._connection.close()
         if unfinished is not None:
