@@ -19,7 +19,7 @@ from labelvault.ledger.note import (
     sign_note,
 )
 
-# golang.org/x/mod, sumdb/note/note_test.go; the key names are the test's own.
+# Go's module golang x/mod, sumdb/note/note_test.go; the key names are the test's own.
 PETER_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETER_SECRET = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
 ENOCH_KEY = "EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
