@@ -267,6 +267,27 @@ def example_of(name):
     return records()[name](**{bare(row[0]): parse(bare(row[2]), hints[bare(row[0])]) for row in table.rows})
 
 
+# --- the page itself ---
+
+
+def test_every_link_of_the_page_leads_somewhere():
+    """Decisions and folders that the page names are there."""
+    links = re.findall(r"\]\(([^)#]+)\)", SPEC)
+    assert len(links) > 5
+    assert not [link for link in links if not (ROOT / "docs" / link).exists()]
+
+
+def test_every_section_that_code_cites_is_there():
+    """A comment that points at a section of the page points at one that exists."""
+    headings = set(re.findall(r"^#+ (\d+(?:\.\d+)*)\.? ", SPEC, flags=re.MULTILINE))
+    cited = set()
+    for file in (ROOT / "labelvault").rglob("*.py"):
+        text = " ".join(file.read_text(encoding="utf-8").split())
+        cited |= set(re.findall(r"docs/spec\.md, section (\d+(?:\.\d+)*)", text))
+    assert cited
+    assert cited <= headings
+
+
 # --- records ---
 
 
