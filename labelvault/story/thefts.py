@@ -133,7 +133,7 @@ def compare(surface: str, found: dict[str, Any], stated: Sequence[StatedItem], t
         if (each["item"], each["version"]) not in versions
     ]
     more += [
-        f"text of {told.describe(each['known'])} was found, {each['runs']} times"
+        f"text of {told.describe(each['known'])} was found ({each['runs']})"
         for each in found["plaintext"]
         if not told.explained(each["known"], item_names(stated))
     ]
