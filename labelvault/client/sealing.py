@@ -138,7 +138,7 @@ def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
         source.media_type,
         len(source.content),
         source.labels,
-        tuple(sorted(requires)),
+        tuple(sorted(set(requires))),
     )
     encoded = encode_record(metadata)
     batch_name = (source.batch or "").encode()
@@ -209,12 +209,14 @@ def _flush(target: SealTarget, run: _Run) -> None:
     target.relay.put_items([_stored(pending) for pending in window])
     with database.transaction():
         for pending in window:
+            # Another run may have sealed a later version meanwhile: an older one never becomes current again.
             database.execute(
-                "UPDATE items SET version = ?, name = ?, batch = ? WHERE item = ?",
+                "UPDATE items SET version = ?, name = ?, batch = ? WHERE item = ? AND coalesce(version, 0) < ?",
                 pending.header.version,
                 pending.source.name,
                 pending.batch,
                 pending.header.item,
+                pending.header.version,
             )
         target.record(
             [

@@ -50,6 +50,7 @@ GRANT = Grant(
 USAGE = Usage(
     issuer=ISSUER,
     epoch=EPOCH,
+    certified_until=NOW + timedelta(days=300),
     accept_from=NOW - timedelta(days=2),
     grant_revoked=False,
     frozen=False,
@@ -242,9 +243,9 @@ def test_the_verdict_says_what_release_needs() -> None:
 
 @pytest.mark.parametrize("left", [MS, timedelta(seconds=3599), timedelta(seconds=3600), timedelta(seconds=3601)])
 def test_no_lease_outlives_its_grant_or_its_ttl(left: timedelta) -> None:
-    """The end is the earlier of the two."""
-    verdict = Case(grant={"expires_at": NOW + left}).decide()
-    assert verdict.expires_at == NOW + min(left, timedelta(seconds=3600))
+    """The end is the earliest of them, and of the certificate's."""
+    for case in (Case(grant={"expires_at": NOW + left}), Case(usage={"certified_until": NOW + left})):
+        assert case.decide().expires_at == NOW + min(left, timedelta(seconds=3600))
 
 
 @pytest.mark.parametrize(
@@ -438,3 +439,11 @@ def test_the_entry_of_a_verdict_names_the_leases_own_facts() -> None:
     )
     assert (entry.task, entry.replaces, entry.at, entry.issued_at) == (ITEM, LEASE, NOW, NOW)
     assert [(item.item, item.version, item.digest) for item in entry.items] == [(ITEM, 3, b"d" * 32)]
+
+
+def test_no_lease_outlives_grant_or_certificate() -> None:
+    """A lease ends with its lifetime, its grant or the issuer's certificate, whichever is soonest."""
+    ttl = timedelta(seconds=LIMITS.lease_ttl_s)
+    assert Case().decide().expires_at == NOW + ttl
+    assert Case(usage={"certified_until": NOW + ttl / 2}).decide().expires_at == NOW + ttl / 2
+    assert Case(grant={"expires_at": NOW + ttl / 4}).decide().expires_at == NOW + ttl / 4
