@@ -5,6 +5,7 @@ importing this package loads neither, and `main` says how to get them. The group
 they are used, so that a `labelvault vendor ...` process never loads code that can decrypt.
 """
 
+import io
 import sys
 from importlib.util import find_spec
 from typing import Final, NoReturn
@@ -22,4 +23,8 @@ def main() -> NoReturn:
         raise SystemExit(2)
     from labelvault.cli.app import run
 
+    for stream in (sys.stdout, sys.stderr):
+        # Names are in any language, terminals not: show what can be shown instead of failing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     raise SystemExit(run(sys.argv[1:]))

@@ -27,7 +27,7 @@ MEANINGS: Final = {
     UNREACHABLE: "the vault or a database can't be reached, refused, or nobody answered in time",
     BAD_INPUT: "a file can't be used as it stands, or can't be written where it should go",
     CLOCK: "this machine's clock is wrong",
-    MORE_THAN_STATED: "the drill or the demo found more readable than the ledger states",
+    MORE_THAN_STATED: "the demo found more than the ledger states; the drill found anything at all",
     INTERRUPTED: "interrupted",
 }
 """Every exit code and its meaning; `labelvault --help` prints this table."""

@@ -21,7 +21,8 @@ _LIMITS: Final = ("--per-hour", "20", "--lease-ttl", "30m")
 _SHORT_S: Final = (4, 12, 40)
 _HONEST_OPENINGS: Final = 2
 _STOLEN_OPENINGS: Final = 2
-_EXCERPT_LINES: Final = 5
+_EXCERPT_LINES: Final = 2
+_EXCERPT_LEAST: Final = 24
 
 
 class Play(Stage):
@@ -131,8 +132,8 @@ class Play(Stage):
         actor, words = self.contractor, ("open", cast.inside[0])
         text = actor.read(*words)
         self.tell(Did(actor.name, shown("contractor", words), "shown in the contractor's own window, then closed"))
-        self.tell(Said(f"{len(text)} lines were shown: what the task requires, then the task itself. It begins:"))
-        for line in text[_first_of_task(text) :][:_EXCERPT_LINES]:
+        self.tell(Said(f"{len(text)} lines were shown: what the task requires, then the task itself:"))
+        for line in _excerpt(text):
             self.tell(Said(f"| {line}"))
         self.wait_for_receipts(ADA)
         self.tell(Said("The key was for one opening. Its process has exited, and the receipt is in the ledger."))
@@ -223,9 +224,11 @@ class Play(Stage):
         self.vault_bytes = status["stored_bytes"]
 
 
-def _first_of_task(lines: Sequence[str]) -> int:
-    """Return where the task begins among the lines that were shown."""
-    return next((number for number, line in enumerate(lines) if " task: " in line), 0)
+def _excerpt(lines: Sequence[str]) -> list[str]:
+    """Return the first lines of the task that say something."""
+    begin = next((number for number, line in enumerate(lines) if " task: " in line), 0)
+    telling = [line.strip() for line in lines[begin + 1 :] if len(line.strip()) >= _EXCERPT_LEAST]
+    return telling[:_EXCERPT_LINES]
 
 
 def _sealed(report: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 
@@ -189,6 +190,17 @@ def test_the_module_is_the_command():
     """`python -m labelvault` is the same as `labelvault`."""
     done = python("-m", "labelvault", "--version")
     assert (done.returncode, done.stdout) == (0, f"labelvault {__version__}\n")
+
+
+def test_an_output_without_unicode_shows_what_it_can(tmp_path):
+    """An ASCII terminal gets question marks, not a traceback."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = python("-m", "labelvault", "vendor", "ls", "--home", str(tmp_path / "höhle"), env=environment)
+    assert done.returncode == exits.USAGE
+    assert "Traceback" not in done.stderr
+    made = python("-m", "labelvault", "vendor", "init", "--home", str(tmp_path / "höhle"), env=environment)
+    assert made.returncode == exits.OK, made.stderr
+    assert "h?hle" in made.stdout
 
 
 def test_a_closed_pipe_ends_quietly():

@@ -69,6 +69,11 @@ def test_a_prompt_asks_without_echo_and_twice_for_a_new_one(monkeypatch):
     """On a terminal click asks, hidden, on stderr."""
     asked = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(click, "prompt", lambda *args, **options: asked.append(options) or "typed")
+
+    def prompt(text, **options):
+        asked.append(options)
+        return "typed"
+
+    monkeypatch.setattr(click, "prompt", prompt)
     assert Passphrase(None, None).read(new=True) == "typed"
     assert asked == [{"hide_input": True, "confirmation_prompt": True, "err": True}]

@@ -202,7 +202,7 @@ def test_a_desk_prompts_and_ends_on_ctrl_c(terminal, world, issuer):
     shown = terminal("contractor", "desk", *where)
     shown.until("desk> ")
     shown.type(f"open {world.tasks['fa-1041']}\n")
-    lease = re.search(r"as ([0-9a-f]{16})", shown.until(" left."))[1]
+    (lease,) = re.findall(r"as ([0-9a-f]{16})", shown.until(" left."))
     shown.type(f"show {lease}\n")
     shown.until("cello")
     shown.type("\x03")

@@ -18,7 +18,7 @@ from labelvault.contractor import Contractor
 from labelvault.contractor.exchange import MailboxExchange, acceptor
 from labelvault.contractor.opening import make_receipt, make_request, read_lease
 from labelvault.crypto.hpke import OneTimeKey
-from labelvault.issuer.catalog import current_version
+from labelvault.issuer.catalog import opened_together
 from labelvault.keys.kek import unwrap_dek, wrap_context
 from labelvault.relay import open_relay
 from labelvault.story import EXAMPLE, Act, Did, Findings, Said, Stolen, Theft
@@ -101,7 +101,7 @@ class Insider:
     def dek_of(self, client, name):
         """Unwrap one item's DEK."""
         (item,) = (each.item for each in client.project(PROJECT).items() if each.name == name)
-        version = current_version(client.database, client.client_id, item)
+        (version, *_) = opened_together(client.database, client.client_id, item)
         kek = client.keks.load(version.header.project, version.kek_id, version.kek_generation)
         context = wrap_context(version.header.encode(), version.digest, version.kek_id, version.kek_generation)
         return unwrap_dek(kek, version.wrapped, context).reveal()
@@ -120,7 +120,7 @@ class Insider:
         """Open a task, keep its one-time key, and sign that the process has exited."""
         passphrase = (self.folder / "desk" / "passphrase").read_text().strip()
         with Contractor.open(self.folder / "desk", passphrase) as me:
-            joined, key = me.joined, OneTimeKey.generate()
+            (joined,), key = me.memberships(), OneTimeKey.generate()
             relay = open_relay(joined.vault)
             request = make_request(joined, me._identity, item, key.public_key, me.now())
             lease = MailboxExchange(relay).ask(request, acceptor(request, joined, me.now), 30)
