@@ -5,7 +5,7 @@ A home holds `root.keystore` (or whatever the root provider keeps), `identity.ke
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -24,6 +24,7 @@ from labelvault.issuer.log import Log
 from labelvault.issuer.release import IssuerIdentity
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.issuer.service import Issuer
+from labelvault.issuer.state import State
 from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_card
 from labelvault.keys.fingerprint import check_fingerprint
 from labelvault.keys.identity import load_signing_key
@@ -38,9 +39,7 @@ from labelvault.wire.ids import ID_BYTES, ClientId, ProjectId, client_id
 from labelvault.wire.messages import Invite, IssuerCertificate
 from labelvault.wire.times import to_ms, truncate
 
-CERTIFICATE_LIFETIME: Final = timedelta(days=365)
 _SUBMISSION_LABEL: Final = b"labelvault/v1/submission-key\0"
-_MAX_CONFIG_BYTES: Final = 8192
 _MAX_NAME_BYTES: Final = 200
 
 
@@ -75,6 +74,7 @@ class Client:
             raise KeystoreError("issuer.key is not the key that the newest certificate names")
         name = issuer_key_name(self.client_id)
         self._issuer_identity = IssuerIdentity(self.certificate, issuer_key, name)
+        self._state = State(self.database, identity_key, self.certificate.message)
         self._log = Log(self.database, self.client_id, self.certificate.message.epoch)
 
     @classmethod
@@ -130,8 +130,13 @@ class Client:
         return client_fingerprint(self.identity_key)
 
     def now(self) -> datetime:
-        """Return the time, in whole milliseconds."""
-        return truncate(self._clock())
+        """Return the client's time, in whole milliseconds: the issuer's, which never runs backwards.
+
+        Raises:
+            ClockError: this machine's clock is behind a time that was acted at already.
+        """
+        with self.database.transaction():
+            return self._state.tick(self._clock())
 
     def relay(self) -> Relay:
         """Return the way to the vault.

@@ -83,8 +83,8 @@ class ProjectFolder:
                 self.errors.append(ProjectError(f"[requires] names {name!r}, which is not there", FILE_NAME))
 
     def _read_settings(self) -> Settings:
-        file = self._path / FILE_NAME
-        if not file.exists():
+        # A dangling link is there: taken for absent, it would mean the defaults.
+        if not os.path.lexists(self._path / FILE_NAME):
             return Settings()
         # Imported here: pydantic looks for plugins to load when its models are made, so a folder without settings, and
         # whoever only imports this package, never comes to that.
@@ -252,7 +252,7 @@ class ProjectFolder:
             wanted += [_under_attachments(name) for name in _paths(path, line, row, column)]
         requires = self._known_paths(wanted, path, line)
         return SourceItem(
-            f"{path}#{name}", "task", name, "application/json", batch, labels, requires, content, (path, line)
+            row_source(path, name), "task", name, "application/json", batch, labels, requires, content, (path, line)
         )
 
     def _known_paths(self, paths: Sequence[str], file: str, line: int | None) -> tuple[str, ...]:
@@ -264,6 +264,11 @@ class ProjectFolder:
         if len(unique) > MAX_REQUIRES:
             raise ProjectError(f"requires {len(unique)} files; at most {MAX_REQUIRES}", file, line)
         return unique
+
+
+def row_source(path: str, name: str) -> str:
+    """Return what names a row within the project; `#` in the path is escaped, so that no two rows share a name."""
+    return f"{path.replace('%', '%25').replace('#', '%23')}#{name}"
 
 
 def _open_regular(path: str, flags: int) -> int:
@@ -286,7 +291,8 @@ def _parse_row(path: str, line: int, content: bytes) -> dict[str, Any]:
     try:
         row = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ProjectError(f"not UTF-8 at byte {error.start} of the row", path, line) from error
+        # `from None`: the error holds the row, which would come along in a traceback.
+        raise ProjectError(f"not UTF-8 at byte {error.start} of the row", path, line) from None
     except (ValueError, RecursionError) as error:
         # The parser's own message may quote the row; only its position is passed on.
         place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
@@ -316,8 +322,8 @@ def _scalar(path: str, line: int, row: dict[str, Any], column: str) -> str:
         raise ProjectError(f"column {column!r} must hold a text or number", path, line)
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ProjectError(f"column {column!r} holds a lone surrogate", path, line) from error
+    except UnicodeEncodeError:
+        raise ProjectError(f"column {column!r} holds a lone surrogate", path, line) from None
     return text
 
 

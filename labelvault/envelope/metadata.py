@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from labelvault.errors import FormatError
 from labelvault.wire.schema import Count, Fixed, OneOf, Text, UInt
 
 KINDS: Final = ("guideline", "rubric", "gold", "task", "attachment")
@@ -30,7 +31,7 @@ class Metadata:
         media_type: of the content, for example `text/markdown`.
         size: of the content, in bytes, before padding.
         labels: the client's.
-        requires: item ids that open with this one; sorted.
+        requires: item ids that open with this one; sorted, each once.
     """
 
     kind: Annotated[str, OneOf(*KINDS)]
@@ -39,3 +40,7 @@ class Metadata:
     size: Annotated[int, UInt(0, 2**52)]
     labels: Annotated[tuple[Label, ...], Count(0, 64)]
     requires: Annotated[tuple[Annotated[bytes, Fixed(16)], ...], Count(0, MAX_REQUIRES)]
+
+    def __post_init__(self) -> None:
+        if list(self.requires) != sorted(set(self.requires)):
+            raise FormatError("required ids are sorted and different")

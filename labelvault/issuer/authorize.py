@@ -46,6 +46,7 @@ class Usage:
     Attributes:
         issuer: this issuer's certified key, 32 bytes; a grant names the issuer that may act on it.
         epoch: the ledger's, 16 bytes.
+        certified_until: when the issuer's certificate ends; no lease outlives it.
         accept_from: requests dated earlier are refused (a restored issuer answers nothing from before).
         grant_revoked: the grant or its contractor was revoked.
         frozen: the project is frozen.
@@ -59,6 +60,7 @@ class Usage:
 
     issuer: bytes
     epoch: bytes
+    certified_until: datetime
     accept_from: datetime
     grant_revoked: bool
     frozen: bool
@@ -80,7 +82,7 @@ class Authorized:
         request: the verified request.
         grant: the grant that it stands on, from the issuer's own state.
         issued_at: the issuer's time.
-        expires_at: the lease's end: `lease_ttl_s` after issue, or the grant's own end if that comes first.
+        expires_at: the lease's end: `lease_ttl_s` after issue, or the end of grant or certificate if that is sooner.
         replaces: the lease that passes its open slot on, if the request renews one.
     """
 
@@ -101,7 +103,7 @@ class Authorized:
             "request": request,
             "grant": grant,
             "issued_at": now,
-            "expires_at": min(now + ttl, grant.message.expires_at),
+            "expires_at": min(now + ttl, grant.message.expires_at, usage.certified_until),
             "replaces": usage.replaces,
         }
         for name, value in facts.items():

@@ -29,6 +29,7 @@ from labelvault.relay.protocol import Relay
 from labelvault.wire.frame import Signed, open_frame, parse_frame, sign_message
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import Denial, OpenRequest, Receipt
+from labelvault.wire.schema import decode_record
 from labelvault.wire.times import truncate
 
 _FETCH_LIMIT: Final = 100
@@ -263,7 +264,7 @@ class Issuer:
             for number, data in messages:
                 answer = self.handle(data)
                 after = number
-                if answer is None or self._delivered(answer, parse_frame(data).signer):
+                if answer is None or self._delivered(answer, parse_frame(data).signer) or self._is_over(data):
                     self._relay.ack(mailbox, number)
         self._settle()
         return self._report()
@@ -277,10 +278,14 @@ class Issuer:
             return False
         return True
 
+    def _is_over(self, data: bytes) -> bool:
+        """Tell whether nobody waits for the answer any more, so that it needs no further pass."""
+        return decode_record(OpenRequest, parse_frame(data).body).expires_at <= self._clock()
+
     def _settle(self) -> None:
         with self._database.transaction():
             self._state.count_junk(self._tally["junk"])
-            if self._tally["released"] or self._tally["receipts"]:
+            if self._tally:
                 self._state.prune(self._state.tick(self._clock()))
 
     def _report(self) -> AnswerReport:

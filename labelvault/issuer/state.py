@@ -106,6 +106,7 @@ class State:
         return Usage(
             issuer=self._certificate.issuer,
             epoch=self._certificate.epoch,
+            certified_until=self._certificate.expires_at,
             accept_from=from_ms(int.from_bytes(accept_from or b"", "big")),
             grant_revoked=revoked is not None,
             frozen=bool(frozen),

@@ -18,6 +18,8 @@ FRAME_VERSION: Final = 1
 MAX_BODY_BYTES: Final = MAX_BYTES - 512
 _SIGNATURE_LABEL: Final = b"labelvault/v1/frame\0"
 _COSIGNATURE_LABEL: Final = b"labelvault/v1/frame-cosignature\0"
+COSIGNED_TYPES: Final = frozenset({"card", "open-request"})
+"""Messages whose rules look at a cosignature; on any other it would go unseen, so it is refused there."""
 _HASH_LABEL: Final = b"labelvault/v1/frame-hash\0"
 
 
@@ -51,6 +53,8 @@ class Frame:
     def __post_init__(self) -> None:
         if len(self.cosignature) not in (0, 64):
             raise FormatError("a cosignature has 0 or 64 bytes")
+        if self.cosignature and self.type not in COSIGNED_TYPES:
+            raise FormatError(f"a {self.type} has no cosignature")
 
     def _covered(self) -> bytes:
         kind = self.type.encode()

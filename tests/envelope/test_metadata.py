@@ -48,7 +48,7 @@ def test_metadata_round_trips() -> None:
         ("labels", (Label("n", "v"),) * 65),
         ("labels", (METADATA,)),
         ("requires", (b"g" * 15,)),
-        ("requires", (b"g" * 16,) * (MAX_REQUIRES + 1)),
+        ("requires", tuple(number.to_bytes(16, "big") for number in range(MAX_REQUIRES + 1))),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -67,9 +67,26 @@ def test_P1_too_many_labels_or_requirements_are_refused_on_the_way_in() -> None:
     """Counts are bounded where bytes are read, too."""
     good = decode(encode_record(METADATA))
     assert isinstance(good, dict)
-    label: Value = {"name": "n", "value": "v"}
-    for field, part, most in (("labels", label, 64), ("requires", b"g" * 16, MAX_REQUIRES)):
-        full: dict[str, Value] = good | {field: [part] * most}
-        assert len(getattr(decode_record(Metadata, encode(full)), field)) == most
+    for field, parts in (
+        ("labels", [{"name": "n", "value": "v"}] * 65),
+        ("requires", [number.to_bytes(16, "big") for number in range(MAX_REQUIRES + 1)]),
+    ):
+        most: dict[str, Value] = good | {field: list[Value](parts[:-1])}
+        assert len(getattr(decode_record(Metadata, encode(most)), field)) == len(parts) - 1
         with pytest.raises(FormatError):
-            decode_record(Metadata, encode(good | {field: [part] * (most + 1)}))
+            decode_record(Metadata, encode(good | {field: list[Value](parts)}))
+
+
+@pytest.mark.parametrize("requires", [(b"h" * 16, b"g" * 16), (b"g" * 16, b"g" * 16)], ids=["unsorted", "twice"])
+def test_P1_required_ids_are_sorted_and_different(requires: tuple[bytes, ...]) -> None:
+    """One set of requirements has one encoding; neither bytes nor a program make another."""
+    with pytest.raises(FormatError, match="sorted and different"):
+        replace(METADATA, requires=requires)
+    good = decode(encode_record(METADATA))
+    assert isinstance(good, dict)
+    with pytest.raises(FormatError, match="sorted and different"):
+        decode_record(Metadata, encode(good | {"requires": list[Value](requires)}))
+    assert decode_record(Metadata, encode(good | {"requires": [b"g" * 16, b"h" * 16]})).requires == (
+        b"g" * 16,
+        b"h" * 16,
+    )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from labelvault.errors import FormatError
 from labelvault.wire.codec import MAX_BYTES, MAX_DEPTH, MAX_INT, MAX_VALUES, decode, encode
+from tests.vectors.pure import pure_python
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(0, MAX_INT) | st.text(max_size=40) | st.binary(max_size=40),
@@ -198,18 +199,6 @@ def test_P1_faults_inside_containers_are_refused() -> None:
         assert_refused(b"\x81\xa1a" + data)
 
 
-def use_pure_python(patch: pytest.MonkeyPatch) -> None:
-    """Let the codec use msgpack's pure-Python unpacker and packer."""
-
-    def unpackb(data: bytes, **options: Any) -> Any:
-        unpacker = msgpack.fallback.Unpacker(None, max_buffer_size=len(data), **options)
-        unpacker.feed(data)
-        return unpacker._unpack()
-
-    patch.setattr(msgpack, "unpackb", unpackb)
-    patch.setattr(msgpack, "packb", lambda value, **options: msgpack.fallback.Packer(**options).pack(value))
-
-
 def outcome(data: bytes) -> Any:
     """The decoded value, or which error."""
     try:
@@ -218,13 +207,14 @@ def outcome(data: bytes) -> Any:
         return FormatError
 
 
-def test_P3_both_unpackers_agree_on_named_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_P3_both_unpackers_agree_on_named_faults() -> None:
     """msgpack's C and pure-Python unpackers give the same outcome on every named fault and twin."""
     in_c = [outcome(data) for data in [*FAULTS.values(), *TWINS.values()]]
     compiled = msgpack.unpackb
-    use_pure_python(monkeypatch)
-    assert msgpack.unpackb is not compiled
-    assert [outcome(data) for data in [*FAULTS.values(), *TWINS.values()]] == in_c
+    with pure_python():
+        assert msgpack.unpackb is not compiled
+        assert [outcome(data) for data in [*FAULTS.values(), *TWINS.values()]] == in_c
+    assert msgpack.unpackb is compiled
 
 
 def test_P3_the_compiled_unpacker_is_the_one_in_use() -> None:
@@ -236,8 +226,7 @@ def test_P3_the_compiled_unpacker_is_the_one_in_use() -> None:
 def test_P3_both_unpackers_agree_on_any_bytes(data: bytes) -> None:
     """The same, on bytes that hypothesis draws."""
     in_c = outcome(data)
-    with pytest.MonkeyPatch.context() as patch:
-        use_pure_python(patch)
+    with pure_python():
         assert outcome(data) == in_c
 
 

@@ -10,6 +10,7 @@ from labelvault.crypto.sign import SigningKey
 from labelvault.errors import FormatError, SignatureError
 from labelvault.wire.codec import decode, encode
 from labelvault.wire.frame import (
+    COSIGNED_TYPES,
     MAX_BODY_BYTES,
     Frame,
     cosign,
@@ -192,6 +193,19 @@ def test_P1_cosignature_of_another_size_is_refused(size: int) -> None:
         sign_message(DESK_CARD, world.DESK, bytes(size))
 
 
+def test_P1_cosignature_is_refused_where_no_rule_would_look_at_it() -> None:
+    """Cards and requests are cosigned; on any other message a cosignature would go unseen."""
+    value = decode(COSIGNED.data)
+    assert isinstance(value, dict)
+    for kind in ("card", "open-request"):
+        assert parse_frame(encode(value | {"type": kind})).cosignature == COSIGNATURE
+    for kind in ("grant", "invite", "lease", "denial", "receipt", "issuer-certificate", "c"):
+        with pytest.raises(FormatError, match="no cosignature"):
+            parse_frame(encode(value | {"type": kind}))
+    with pytest.raises(FormatError, match="no cosignature"):
+        sign_message(world.receipt(), world.HELPER, COSIGNATURE)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -216,8 +230,20 @@ def test_P1_field_out_of_bounds_is_refused(field: str, value: Any) -> None:
 
 def test_longest_body_still_fits_a_frame() -> None:
     """Whatever the bound on bodies lets through can be sent."""
-    frame = Frame("t" * 40, 1, bytes(32), bytes(MAX_BODY_BYTES), bytes(64), bytes(64))
-    assert parse_frame(encode_record(frame)) == frame
+    for frame in (
+        Frame("t" * 40, 1, bytes(32), bytes(MAX_BODY_BYTES), b"", bytes(64)),
+        Frame("open-request", 1, bytes(32), bytes(MAX_BODY_BYTES), bytes(64), bytes(64)),
+    ):
+        assert parse_frame(encode_record(frame)) == frame
+
+
+def test_a_cosignature_that_nobody_would_look_at_is_refused() -> None:
+    """Only cards and open requests carry one; on any other message it would go unseen."""
+    good = decode(SIGNED.data)
+    assert isinstance(good, dict)
+    assert good["type"] not in COSIGNED_TYPES
+    with pytest.raises(FormatError):
+        parse_frame(encode(good | {"cosignature": bytes(64)}))
 
 
 def test_F8_identity_point_signs_nothing() -> None:
