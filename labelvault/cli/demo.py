@@ -13,6 +13,7 @@ from rich.text import Text
 from labelvault.cli.exits import MORE_THAN_STATED, OK
 from labelvault.cli.options import json_option
 from labelvault.cli.output import Output, cell, size
+from labelvault.cli.signals import interrupted_by_any
 from labelvault.story import EXAMPLE, Act, Did, Event, Findings, Said, Stolen, Theft, run
 
 _COLOURS: Final = {
@@ -50,7 +51,10 @@ def command(project: Path | None, keep: Path | None, out: Output) -> int:
     quiet = out.as_json and not console.is_terminal
     if not quiet:
         _introduce(console)
-    findings = run(project or EXAMPLE, keep=keep, tell=None if quiet else lambda event: _show(event, console))
+    tell = None if quiet else lambda event: _show(event, console)
+    # Its issuer would outlive it otherwise.
+    with interrupted_by_any():
+        findings = run(project or EXAMPLE, keep=keep, tell=tell)
     if out.as_json:
         out.json(_facts(findings))
     else:

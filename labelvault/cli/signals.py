@@ -79,3 +79,18 @@ def told_to_end() -> Iterator[Ending]:
             signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
+
+
+@contextmanager
+def interrupted_by_any() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does: raise KeyboardInterrupt, so that everything is cleaned up."""
+
+    def told(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,11 +2,14 @@
 
 import base64
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,7 @@ from labelvault.contractor import Contractor
 from labelvault.contractor.exchange import MailboxExchange, acceptor
 from labelvault.contractor.opening import make_receipt, make_request, read_lease
 from labelvault.crypto.hpke import OneTimeKey
+from labelvault.drill.capture import descendants
 from labelvault.issuer.catalog import opened_together
 from labelvault.keys.kek import unwrap_dek, wrap_context
 from labelvault.relay import open_relay
@@ -189,6 +193,26 @@ def test_C9_planted_keys_and_plaintext_are_found_and_the_demo_exits_9(tmp_path, 
         planted = {("raw.bin", "raw"), ("debug.log", "hex"), ("state.json", "base64"), ("keys.db-wal", "raw")}
         assert {("one-time", f"desk/{file}", encoding) for file, encoding in planted} <= found
     assert thief["more"] == []
+
+
+@pytest.mark.skipif(not LINUX, reason="looks at /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_is_ended_leaves_no_process_and_no_folder(tmp_path, number):
+    """A CI's timeout, or Ctrl-C, takes the issuer along."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "labelvault", "demo"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    for line in process.stdout or ():
+        if "denied: expired" in line:
+            break
+    issuers = [pid for pid in descendants(process.pid) if b"issuer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert issuers
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == exits.INTERRUPTED
+    assert "Traceback" not in err
+    assert not [pid for pid in issuers if Path(f"/proc/{pid}").exists()]
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- how it is shown ---
