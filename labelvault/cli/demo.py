@@ -116,7 +116,7 @@ def _stolen(event: Stolen, console: Console) -> None:
     grid = _grid()
     grid.add_row(cell("ledger states", "cyan"), cell(", ".join(theft.stated) or "nothing"))
     if theft.measured:
-        grid.add_row(cell("drill opened", "red"), cell(", ".join(theft.opened) or "nothing"))
+        grid.add_row(cell("opened", "red"), cell(", ".join(theft.opened) or "nothing"))
         grid.add_row(cell("texts found", "red"), cell(str(theft.plaintext_hits)))
     grid.add_row("", _verdict(theft))
     console.print(grid)

@@ -1,6 +1,7 @@
 """Where results and prose go: one JSON object or tables on stdout, everything else on stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from labelvault.cli.exits import outcome_of
 from labelvault.errors import DeniedError, LabelVaultError
 
 PIPED_COLUMNS: Final = 120
-"""The width where no terminal says one."""
+"""The width where neither a terminal nor `COLUMNS` says one."""
 
 
 def visible(text: object) -> str:
@@ -157,7 +158,7 @@ def size(count_bytes: int) -> str:
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else PIPED_COLUMNS
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS
     return Console(stderr=stderr, highlight=False, width=width)
 
 
