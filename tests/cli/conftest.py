@@ -38,7 +38,8 @@ class Ran:
 
 @pytest.fixture
 def cli(capfd, monkeypatch):
-    """Run a command with stdin that is no terminal."""
+    """Run a command with stdin that is no terminal, and room for its tables."""
+    monkeypatch.setenv("COLUMNS", "160")
 
     def call(*arguments, stdin=""):
         reader, writer = os.pipe()

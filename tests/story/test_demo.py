@@ -227,6 +227,7 @@ UNMEASURED = Theft("a desk", ("fa-1041",), (), 0, measured=False, note="not meas
 @pytest.fixture
 def shown(monkeypatch, capfd):
     """Show a short story without playing it."""
+    monkeypatch.setenv("COLUMNS", "160")
 
     def show(*thefts, arguments=()):
         def play(project, *, keep, tell):
