@@ -338,6 +338,37 @@ def test_P4_encode_refuses_what_decode_would_refuse(value: Any) -> None:
         encode(value)
 
 
+def test_encode_refuses_a_value_that_holds_itself() -> None:
+    """Depth is bounded before anything is packed: no RecursionError leaks."""
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(FormatError, match="nested deeper"):
+        encode(loop)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("trailing byte", "trailing bytes"),
+        ("array of 2^32-1", "ends too early"),
+        ("str of 2^32-1", "ends too early"),
+        ("integer over 2^63-1", "lies outside"),
+        ("nested 60,000 deep", "nested deeper"),
+        ("too many values", "more than 4096 values"),
+        ("timestamp", "type byte 0xd6"),
+        ("ext", "type byte 0xc7"),
+        ("float64", "type byte 0xcb"),
+    ],
+)
+def test_P2_bounds_are_checked_before_msgpack_sees_the_bytes(
+    name: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What claims too much is refused by the walk over its bytes, which builds nothing."""
+    monkeypatch.setattr(msgpack, "unpackb", None)
+    with pytest.raises(FormatError, match=reason):
+        decode(FAULTS[name])
+
+
 def test_P4_integers_are_never_wrapped() -> None:
     """The largest integer is taken; one more is refused on both ways."""
     assert decode(encode(MAX_INT)) == 2**63 - 1
