@@ -200,7 +200,7 @@ class World:
         return self.project.items(kind)[0].item
 
     def ask(
-        self, me: Contractor, membership: Membership, item: bytes, *, key: OneTimeKey | None = None, **fields: Any
+        self, me: Contractor, membership: Membership, item: bytes, /, *, key: OneTimeKey | None = None, **fields: Any
     ) -> Signed[OpenRequest]:
         """Sign a request as the contractor's software would, then change fields at will."""
         key = key or OneTimeKey.generate()

@@ -30,7 +30,16 @@ from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
-from labelvault.errors import EnrolmentError, GrantError, KeystoreError, LeaseError, RelayError, StoreError
+from labelvault.errors import (
+    DeniedError,
+    EnrolmentError,
+    GrantError,
+    KeystoreError,
+    LabelVaultError,
+    LeaseError,
+    RelayError,
+    StoreError,
+)
 from labelvault.keys.cards import card_fingerprint, read_card
 from labelvault.keys.files import make_private_dir, read_private, write_private
 from labelvault.keys.identity import create_identity, open_identity
@@ -40,7 +49,7 @@ from labelvault.relay.local import utc_now
 from labelvault.wire.codec import MAX_BYTES
 from labelvault.wire.frame import Signed, Signer, cosign, sign_message
 from labelvault.wire.ids import ID_BYTES, issuer_mailbox, parse_hex_id
-from labelvault.wire.messages import Card, LeaseOuter, OpenRequest
+from labelvault.wire.messages import Card, LeaseOuter, OpenRequest, Receipt
 from labelvault.wire.schema import encode_record
 from labelvault.wire.times import truncate
 
@@ -353,7 +362,24 @@ class Contractor:
         else:
             way = DirectExchange(exchange) if callable(exchange) else exchange
         request = make_request(membership, self._identity, task, one_time_key, now)
-        return request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
+        try:
+            return request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
+        except (DeniedError, EpochChanged):
+            raise
+        except LabelVaultError:
+            self._give_up(request)
+            raise
+
+    def _give_up(self, request: Signed[OpenRequest]) -> None:
+        """Say that nobody will open what may still be released for a request, or it would hold a slot until it expires.
+
+        The receipt comes after the request in the issuer's mailbox, so it meets the lease whenever that is made.
+        """
+        message = request.message
+        at = truncate(self._clock())
+        receipt = Receipt(message.client, message.project, request.hash, message.item, "closed", "best-effort", at)
+        self._log.given_up(message.project, sign_message(receipt, self._identity).data)
+        self.post_due_receipts()
 
     def _relay(self, membership: Membership) -> Relay:
         address = membership.vault

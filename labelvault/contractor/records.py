@@ -99,7 +99,12 @@ class OpeningLog:
                 encode([[device, inode] for device, inode in files]),
                 outer.lease_id,
             )
-            self._queue(outer, receipt)
+            self._queue(outer.project, receipt)
+
+    def given_up(self, project: bytes, receipt: bytes) -> None:
+        """Remember the receipt of a request whose lease, should it come, nobody opens."""
+        with self._database.transaction():
+            self._queue(project, receipt)
 
     def closed(self, outer: LeaseOuter, erased: str, receipt: bytes, now: datetime) -> None:
         """Remember that an opening is closed and its receipt is due; a second close changes nothing."""
@@ -112,10 +117,10 @@ class OpeningLog:
                 outer.lease_id,
             )
             if changed:
-                self._queue(outer, receipt)
+                self._queue(outer.project, receipt)
 
-    def _queue(self, outer: LeaseOuter, receipt: bytes) -> None:
-        self._database.execute("INSERT INTO receipts_due VALUES (NULL, ?, ?)", outer.project, receipt)
+    def _queue(self, project: bytes, receipt: bytes) -> None:
+        self._database.execute("INSERT INTO receipts_due VALUES (NULL, ?, ?)", project, receipt)
 
     def receipts_due(self) -> list[tuple[int, bytes, bytes]]:
         """Return (number, project, receipt) of receipts that the vault has not taken yet, oldest first."""

@@ -57,6 +57,9 @@ class State:
     def tick(self, reading: datetime) -> datetime:
         """Return the issuer's time, which never runs backwards, and remember it.
 
+        A reading at or past the certificate's end is not remembered: nothing is released then, and a clock that jumped
+        years ahead once must not lock this issuer up for years.
+
         Args:
             reading: what the clock says.
 
@@ -70,7 +73,8 @@ class State:
             if reading < high - CLOCK_SKEW:
                 raise ClockError(f"the clock says {reading.isoformat()}, but {high.isoformat()} has passed already")
             reading = max(reading, high)
-        self._database.set_meta("clock_ms", to_ms(reading).to_bytes(8, "big"))
+        if reading < self._certificate.expires_at:
+            self._database.set_meta("clock_ms", to_ms(reading).to_bytes(8, "big"))
         return reading
 
     def is_enrolled(self, contractor: bytes) -> bool:

@@ -343,7 +343,7 @@ def test_closing_while_the_vault_is_away_keeps_the_receipt(world: World, monkeyp
     with world.serving():
         task = me.open_task(world.task())
 
-        def away(address: str) -> None:
+        def away(address: str, **_: object) -> None:
             raise RelayError("away")
 
         with monkeypatch.context() as patched:
@@ -399,6 +399,21 @@ def test_a_lease_that_can_not_be_opened_is_given_back(world: World) -> None:
     issuer.answer()
     with me.open_task(world.task("two"), exchange=issuer.handle) as task:
         assert task.name == "two"
+
+
+def test_C7_a_late_lease_that_nobody_waits_for_frees_its_slot(world: World) -> None:
+    """Given up after the timeout, the request is answered later all the same: the receipt behind it ends that lease."""
+    me, _ = world.worker(limits=Limits(max_open=1, max_total=9, per_hour=9, lease_ttl_s=3600))
+    with pytest.raises(RequestTimeoutError):
+        me.open_task(world.task(), timeout_s=0)
+    with pytest.raises(RequestTimeoutError):
+        me.begin(world.task(), timeout_s=0)
+    report = world.issuer().answer()
+    assert (report.released, report.receipts, report.denied) == (2, 2, {})
+    assert [grant.open for grant in world.lab.grants()] == [0]
+    with me.open_task(world.task("two"), exchange=world.issuer().handle) as task:
+        assert task.name == "two"
+    assert [(e.event, e.erased) for e in entries(world, ReceiptEntry)] == [("closed", "best-effort")] * 2
 
 
 def test_an_error_right_after_opening_gives_the_lease_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

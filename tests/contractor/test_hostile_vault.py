@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from labelvault.crypto.sign import SigningKey
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import SealedItem, seal_item
 from labelvault.errors import (
+    ClockError,
     DecryptionError,
     DeniedError,
     EnrolmentError,
@@ -292,6 +294,17 @@ def test_a_lease_that_lives_too_long_or_not_yet_is_refused(hostile: Hostile) -> 
     assert case.open(case.lease).task.name == "one"
 
 
+def test_a_lease_past_its_grants_end_is_refused(hostile: Hostile) -> None:
+    """Within the ttl, and yet longer than the grant itself; up to its end it is taken."""
+    hostile.joined = hostile.world.join(hostile.me, "ada", limits=LIMITS, lasts=timedelta(minutes=30))
+    case = Exchange(hostile)
+    end = hostile.joined.expires_at
+    assert case.outer.expires_at == end
+    with pytest.raises(LeaseError, match="longer"):
+        case.open(case.forged(outer={"expires_at": end + MS}))
+    assert case.open(case.forged(outer={"expires_at": end})).task.name == "one"
+
+
 def test_the_sealed_part_is_bound_to_the_outer_one(hostile: Hostile) -> None:
     """Keys sealed beside another outer part do not open beside this one, though all is signed."""
     case = Exchange(hostile)
@@ -334,8 +347,35 @@ def test_a_lease_holds_its_task_first_and_all_that_it_requires(hostile: Hostile)
     for items in ([*rest, task], [task, *rest, rest[0]], [task, *rest[1:]], [task], [task, *rest, other]):
         with pytest.raises(LeaseError):
             case.open(_with(case, *items))
+    # Another task, whole with all that it requires, is not the one that was asked for.
+    with pytest.raises(LeaseError, match="begin with its task"):
+        case.open(_with(case, *Exchange(hostile, "two").secrets.items))
     with pytest.raises(LeaseError, match="epoch"):
         case.open(_with(case, epoch=bytes(16)))
+
+
+def test_a_guideline_is_not_opened_as_a_task(hostile: Hostile) -> None:
+    """Even where request and lease agree on it."""
+    case = Exchange(hostile)
+    guideline = next(i for i in case.secrets.items if i.item == hostile.world.id_of("guideline"))
+    case.request = hostile.world.ask(hostile.me, hostile.joined, guideline.item, key=case.key)
+    case.outer = replace(case.outer, item=guideline.item, lease_id=case.request.hash)
+    with pytest.raises(LeaseError, match="kinds"):
+        case.open(_with(case, guideline))
+
+
+def test_a_lease_from_the_future_is_a_wrong_clock(hostile: Hostile) -> None:
+    """Two minutes of skew are allowed, to the millisecond."""
+    case = Exchange(hostile)
+    skew = timedelta(seconds=120)
+    for ahead, opens in ((skew, True), (skew + MS, False)):
+        start = case.world.clock() + ahead
+        data = case.forged(outer={"issued_at": start, "expires_at": start + MS})
+        if opens:
+            assert case.open(data).task.name == "one"
+        else:
+            with pytest.raises(ClockError):
+                case.open(data)
 
 
 def test_gold_in_a_lease_is_refused(hostile: Hostile) -> None:

@@ -1,12 +1,16 @@
 """The issuer over real SQLite: replay, limits, receipts, renewal, floods, time, and what a swapped catalog gets."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labelvault.client import Limits, Scope
 from labelvault.contractor import Contractor
@@ -14,9 +18,10 @@ from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import ClockError, GrantExpiredError, StoreError
 from labelvault.ledger.entries import Denied, ReceiptEntry, Released
-from labelvault.wire.frame import Signed, sign_message
+from labelvault.wire.frame import Signed, parse_frame, sign_message
 from labelvault.wire.ids import contractor_mailbox, issuer_mailbox
-from labelvault.wire.messages import Denial, OpenRequest, Receipt
+from labelvault.wire.messages import Denial, Lease, OpenRequest, Receipt
+from labelvault.wire.times import to_ms
 from tests.world import (
     DAY,
     LIMITS,
@@ -82,6 +87,10 @@ def test_R7_a_stored_answer_is_withheld_once_its_lease_is_over(world: World, end
     for each in (issuer, world.issuer()):
         assert denial_code(each.handle(request.data)) == "replayed" if end != "expiry" else "stale"
     assert dump(world.client_db) == before
+    if end in ("close", "renewal"):
+        # The lease's bytes are not even kept.
+        stored = [row[3] for row in before["answers"] if row[0] == request.hash]
+        assert stored == [None]
     if end == "freeze":
         # Thawed, the lease that lives on may be handed out again.
         world.lab.unfreeze("eval")
@@ -221,6 +230,44 @@ def test_L6_junk_grows_nothing_but_a_counter(world: World) -> None:
     world.lab.verify_ledger()
 
 
+def test_L6_junk_is_counted_over_all_passes(world: World) -> None:
+    """The one counter that a flood leaves behind is right."""
+    relay, mailbox = world.relay(), issuer_mailbox(world.lab.client_id)
+    for count in (3, 4):
+        for n in range(count):
+            relay.post(mailbox, b"noise %d" % n)
+        world.issuer().answer()
+    with closing(sqlite3.connect(world.client_db)) as db:
+        (value,) = db.execute("SELECT value FROM meta WHERE key = 'junk'").fetchone()
+    assert int.from_bytes(value, "big") == 7
+
+
+def test_R8_requests_from_before_a_restore_are_stale(world: World) -> None:
+    """What `client.db` says of the earliest date is what the issuer goes by."""
+    me, joined = world.worker()
+    issuer, start = world.issuer(), world.clock()
+    early = world.ask(me, joined, world.task())
+    restored = world.clock.advance(MINUTE)
+    with closing(sqlite3.connect(world.client_db)) as db, db:
+        db.execute("INSERT INTO meta VALUES ('accept_from_ms', ?)", (to_ms(restored).to_bytes(8, "big"),))
+    assert early.message.at == start
+    assert denial_code(issuer.handle(early.data)) == "stale"
+    lease_outer(issuer.handle(world.ask(me, joined, world.task()).data))
+
+
+def test_a_closed_issuer_answers_nothing(world: World) -> None:
+    """Its KEKs are dropped, and database and relay let go."""
+    me, joined = world.worker()
+    with world.lab.issuer() as issuer:
+        lease_outer(issuer.handle(world.ask(me, joined, world.task()).data))
+        assert issuer._unwrapped
+    assert not issuer._unwrapped
+    with pytest.raises(StoreError):
+        issuer.handle(world.ask(me, joined, world.task("two")).data)
+    with pytest.raises(StoreError):
+        issuer.answer()
+
+
 def test_a_denial_of_a_fresh_request_by_an_enrolled_key_is_recorded_once(world: World) -> None:
     """One entry and one stored answer a request, however often it comes."""
     me, joined = world.worker()
@@ -344,6 +391,20 @@ def _receipt_of(world: World, me: Contractor, request: Signed[OpenRequest]) -> R
     from labelvault.wire.frame import open_frame
 
     return open_frame(world.receipt(me, request), Receipt, me.public_key).message
+
+
+def test_only_a_close_ends_a_lease(world: World) -> None:
+    """After `opened` and `submitted` the slot is taken and the stored answer stands; after `closed` neither."""
+    me, joined = world.worker()
+    issuer, request = world.issuer(), world.ask(me, joined, world.task())
+    first = issuer.handle(request.data)
+    for event in ("opened", "submitted"):
+        issuer.handle(world.receipt(me, request, event))
+        assert live(world) == 1
+        assert issuer.handle(request.data) == first
+    issuer.handle(world.receipt(me, request))
+    assert live(world) == 0
+    assert denial_code(issuer.handle(request.data)) == "replayed"
 
 
 def test_F12_another_client_that_reuses_a_lease_id_ends_nothing(world: World) -> None:
@@ -575,6 +636,21 @@ def test_R4_the_issuers_time_never_runs_backwards_in_the_ledger(world: World) ->
     assert times == sorted(times)
 
 
+def test_R4_a_clock_that_jumped_past_the_certificates_end_locks_nothing_up(world: World) -> None:
+    """Ten years ahead for a moment: nothing is released meanwhile, junk is counted, and set right it works again."""
+    me, joined = world.worker()
+    issuer, right = world.issuer(), world.clock()
+    relay, mailbox = world.relay(), issuer_mailbox(world.lab.client_id)
+    world.clock.advance(3650 * DAY)
+    relay.post(mailbox, b"noise")
+    assert issuer.answer().junk == 1
+    request = world.ask(me, joined, world.task())
+    with pytest.raises(GrantExpiredError):
+        issuer.handle(request.data)
+    world.clock.time = right
+    lease_outer(issuer.handle(world.ask(me, joined, world.task()).data))
+
+
 def test_an_expired_certificate_releases_nothing(world: World) -> None:
     """At its end the issuer stops with an error and records nothing; one millisecond before, it works."""
     me, joined = world.worker(lasts=400 * DAY)
@@ -716,6 +792,58 @@ def test_F13_requirements_that_can_not_open_make_the_task_unavailable(world: Wor
             assert denial_code(answer) == "unavailable"
         else:
             lease_outer(answer)
+
+
+EPOCH_START, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+ANY_TIME = st.integers(0, (LAST - EPOCH_START) // MS).map(lambda ms: EPOCH_START + ms * MS)
+
+
+class Insider:
+    """One world for many examples, and an enrolled contractor in it."""
+
+    def __init__(self, folder: Path, template: Path) -> None:
+        self.world = World(folder, template)
+        limits = Limits(max_open=1000, max_total=1000, per_hour=1000, lease_ttl_s=60)
+        self.me, self.joined = self.world.worker(limits=limits)
+
+
+@pytest.fixture(scope="module")
+def insider(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Insider]:
+    """Someone who is enrolled, and signs what they like."""
+    made = Insider(tmp_path_factory.mktemp("insider"), template)
+    yield made
+    made.world.lab.verify_ledger()
+    made.world.close()
+
+
+ID, HASH = st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "project": ID,
+    "epoch": ID,
+    "grant_hash": HASH,
+    "item": ID,
+    "one_time_key": st.integers(0, 255).map(lambda byte: bytes([byte]) * 1216),
+    "replaces": HASH,
+    "approved_at": ANY_TIME,
+}
+
+
+@given(
+    fields=st.fixed_dictionaries({}, optional=FIELDS), start=st.none() | ANY_TIME, lifetime_ms=st.integers(1, 600_000)
+)
+@settings(max_examples=40)
+def test_whatever_an_insider_signs_gets_an_answer(
+    insider: Insider, fields: dict[str, Any], start: datetime | None, lifetime_ms: int
+) -> None:
+    """Requests of an enrolled key with any field off: a lease or a denial, never an error that stops the issuer."""
+    world = insider.world
+    at = start or world.clock()
+    request = world.ask(insider.me, insider.joined, world.task(), **fields, at=at, expires_at=at + lifetime_ms * MS)
+    with world.lab.issuer() as issuer:
+        answer = issuer.handle(request.data)
+        assert answer is not None
+        assert parse_frame(answer).type in (Lease.TYPE, Denial.TYPE)
+        assert request.message.expires_at <= world.clock() or issuer.handle(request.data) == answer
 
 
 # The mailbox
