@@ -9,6 +9,7 @@ import click
 from labelvault.cli.homes import read_address, write_address
 from labelvault.cli.options import home_option, json_option
 from labelvault.cli.output import Output, facts_table, moment, size, table
+from labelvault.cli.vendor_serve import serve
 from labelvault.vendor import ItemInfo, Queue, StoreStatus, Vault
 
 _vault_option = click.option(
@@ -19,6 +20,9 @@ _vault_option = click.option(
 @click.group()
 def command() -> None:
     """The platform: keeps sealed items, relays messages, hands out queues. Holds no key."""
+
+
+command.add_command(serve)
 
 
 @command.command()

@@ -30,6 +30,7 @@ from labelvault.keys.fingerprint import check_fingerprint
 from labelvault.keys.identity import load_signing_key
 from labelvault.keys.kek import KekFiles
 from labelvault.keys.root import RootKey, RootKeyProvider
+from labelvault.keys.token import read_token
 from labelvault.ledger.checkpoint import issuer_key_name
 from labelvault.ledger.entries import Enrolled, Entry, Frozen, Revoked
 from labelvault.relay import Relay, open_relay
@@ -145,7 +146,7 @@ class Client:
             RelayError: it can't be reached.
         """
         if self._relay is None:
-            self._relay = open_relay(self.vault)
+            self._relay = open_relay(self.vault, token=read_token(self._home))
         return self._relay
 
     def identity(self) -> SigningKey:
@@ -367,7 +368,7 @@ class Client:
             self.client_id,
             self._issuer_identity,
             self.keks,
-            open_relay(self.vault),
+            open_relay(self.vault, token=read_token(self._home)),
             self._clock,
         )
 

@@ -131,7 +131,7 @@ class Child:
         key, self._key = self._key, None
         membership, request = _membership(message)
         lease, outer = read_lease(message["lease"], request, membership, self._clock())
-        relay = open_relay(membership.vault)
+        relay = open_relay(membership.vault, token=message.get("token"))
         try:
             opened = open_lease(lease, outer, key, membership, reader(relay))
         finally:

@@ -44,6 +44,7 @@ from labelvault.keys.cards import card_fingerprint, read_card
 from labelvault.keys.files import make_private_dir, read_private, write_private
 from labelvault.keys.identity import create_identity, open_identity
 from labelvault.keys.keystore import DEFAULT_COST
+from labelvault.keys.token import read_token
 from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
 from labelvault.wire.codec import MAX_BYTES
@@ -317,7 +318,7 @@ class Contractor:
         self._log.leased(outer, self.now(), folder)
         files: list[tuple[int, int]] = []
         try:
-            files = worker.open(membership, request, data, folder)
+            files = worker.open(membership, request, data, folder, read_token(self._home))
             self._opened(outer, files)
         except BaseException:
             worker.stop()
@@ -384,7 +385,7 @@ class Contractor:
     def _relay(self, membership: Membership) -> Relay:
         address = membership.vault
         if address not in self._relays:
-            self._relays[address] = open_relay(address)
+            self._relays[address] = open_relay(address, token=read_token(self._home))
         return self._relays[address]
 
     def _opened(self, outer: LeaseOuter, files: list[tuple[int, int]]) -> None:

@@ -90,7 +90,9 @@ class MailboxExchange:
         pause = _POLL_S
         seen = 0
         while True:
-            for number, data in self._relay.fetch(mailbox, after=seen, limit=_PAGE):
+            # A vault that keeps the question open answers as soon as something comes; one that does not is asked again.
+            wait_s = max(0.0, deadline - time.monotonic())
+            for number, data in self._relay.fetch(mailbox, after=seen, limit=_PAGE, wait_s=wait_s):
                 seen = number
                 # What is not ours, or does not verify, is passed over: the vault can put anything here, and a forged
                 # answer must not hide the true one.

@@ -68,9 +68,14 @@ class Worker:
         return self._process.poll() is None
 
     def open(
-        self, membership: Membership, request: Signed[OpenRequest], lease: bytes, folder: Path | None
+        self,
+        membership: Membership,
+        request: Signed[OpenRequest],
+        lease: bytes,
+        folder: Path | None,
+        token: str | None = None,
     ) -> list[tuple[int, int]]:
-        """Hand the child its lease; it fetches, checks and opens.
+        """Hand the child its lease, and the vault's token if it wants one; it fetches, checks and opens.
 
         Returns:
             (device, inode) of the files that it wrote, if it was given a folder.
@@ -88,6 +93,7 @@ class Worker:
                 "request": request.data,
                 "lease": lease,
                 "folder": None if folder is None else str(folder),
+                "token": token,
             }
         )
         return [(device, inode) for device, inode in answer["opened"]]

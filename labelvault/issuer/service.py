@@ -15,6 +15,7 @@ from labelvault.errors import (
     FormatError,
     GrantExpiredError,
     KeystoreError,
+    RelayError,
     SignatureError,
     StoreError,
 )
@@ -33,6 +34,11 @@ from labelvault.wire.schema import decode_record
 from labelvault.wire.times import truncate
 
 _FETCH_LIMIT: Final = 100
+_MAX_PAGES: Final = 100
+"""A pass ends after as many messages as a mailbox holds, also if a vault makes up ever more of them."""
+_AWAY_MAX_S: Final = 10.0
+_WAIT_S: Final = 1.0
+"""How long a vault may keep the question for messages open, so that it need not be asked many times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +254,14 @@ class Issuer:
     def _checkpoint(self) -> None:
         self._log.sign(self._identity.name, self._identity.signer)
 
-    def answer(self) -> AnswerReport:
+    def answer(self, *, wait_s: float = 0.0) -> AnswerReport:
         """Make one pass over the mailbox: fetch, handle, post the answer, acknowledge.
 
         A message is acknowledged only after its answer was posted; after a crash it is handled again, and gets its
         stored answer.
+
+        Args:
+            wait_s: where nothing waits, how long the vault may keep the question open, in seconds.
 
         Raises:
             As `handle`, and RelayError or StoreError when the vault fails.
@@ -260,7 +269,11 @@ class Issuer:
         self._tally.clear()
         mailbox = issuer_mailbox(self._client)
         after = 0
-        while messages := self._relay.fetch(mailbox, after=after, limit=_FETCH_LIMIT):
+        for _ in range(_MAX_PAGES):
+            messages = self._relay.fetch(mailbox, after=after, limit=_FETCH_LIMIT, wait_s=wait_s)
+            if not messages:
+                break
+            wait_s = 0.0
             for number, data in messages:
                 answer = self.handle(data)
                 after = number
@@ -304,6 +317,7 @@ class Issuer:
         *,
         poll_s: float = 0.05,
         on_pass: Callable[[AnswerReport], None] | None = None,
+        on_away: Callable[[RelayError], None] | None = None,
     ) -> None:
         """Answer until told to stop.
 
@@ -311,9 +325,21 @@ class Issuer:
             stop: ends the loop after the pass that is under way.
             poll_s: pause between passes, in seconds.
             on_pass: called after each pass that handled something.
+            on_away: called when the vault can't be reached, before a pause after which it is tried again; without it
+                the error is raised. Nothing is lost either way: what was not acknowledged is handled again.
         """
+        away_s = poll_s
         while not stop.is_set():
-            report = self.answer()
+            try:
+                report = self.answer(wait_s=_WAIT_S)
+            except RelayError as error:
+                if on_away is None:
+                    raise
+                on_away(error)
+                away_s = min(2 * away_s, _AWAY_MAX_S)
+                stop.wait(away_s)
+                continue
+            away_s = poll_s
             if report.handled and on_pass is not None:
                 on_pass(report)
             stop.wait(poll_s)

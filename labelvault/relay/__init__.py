@@ -12,7 +12,7 @@ from labelvault.stores import open_store
 __all__ = ["ItemPart", "LocalRelay", "Relay", "StoredItem", "open_relay"]
 
 
-def open_relay(address: str) -> Relay:
+def open_relay(address: str, *, token: str | None = None) -> Relay:
     """Reach the vault at an address.
 
     Never creates one: an address comes from elsewhere (an invite, say), and a file made at a path of someone
@@ -20,11 +20,19 @@ def open_relay(address: str) -> Relay:
     creates.
 
     Args:
-        address: `sqlite:////absolute/path` or `sqlite:///relative/path`.
+        address: `sqlite:////absolute/path` or `sqlite:///relative/path`; with the extra `service` also
+            `https://host[:port][/path]`, and `http://` where the host is this machine. Nothing is sent yet.
+        token: what an HTTP vault knows us by; other kinds need none.
 
     Raises:
         RelayError: no vault is there, or the address is of no known kind.
     """
+    if address.partition(":")[0].lower() in ("http", "https"):
+        try:
+            from labelvault.relay.http import HttpRelay
+        except ModuleNotFoundError as error:
+            raise RelayError("a vault over HTTP needs the extra: pip install 'labelvault[service]'") from error
+        return HttpRelay(address, token=token)
     try:
         return LocalRelay(open_store(address, create=False))
     except StoreError as error:

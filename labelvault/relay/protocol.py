@@ -71,13 +71,17 @@ class Relay(Protocol):
         """
         ...
 
-    def fetch(self, mailbox: bytes, *, after: int = 0, limit: int = 100) -> list[tuple[int, bytes]]:
+    def fetch(
+        self, mailbox: bytes, *, after: int = 0, limit: int = 100, wait_s: float = 0.0
+    ) -> list[tuple[int, bytes]]:
         """Return (number, message) of what waits, oldest first. Nothing is removed.
 
         Args:
             mailbox: 32 bytes.
             after: only messages with a higher number.
             limit: 1 to 1000.
+            wait_s: where nothing waits, how long the vault may keep the question open, in seconds. It may
+                answer sooner, with nothing: pause before asking again.
         """
         ...
 

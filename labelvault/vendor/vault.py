@@ -6,7 +6,7 @@ Everything here is ids, sizes and times. Ids may be given as bytes or as lowerca
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from labelvault.relay.local import LocalRelay, utc_now
 from labelvault.relay.protocol import Relay
@@ -22,6 +22,10 @@ from labelvault.stores.values import (
     StoreStatus,
 )
 from labelvault.wire.ids import ID_BYTES, KEY_ID_BYTES, parse_hex_id
+
+if TYPE_CHECKING:
+    from labelvault.vendor.http import Authenticate
+    from labelvault.vendor.http_limits import HttpLimits
 
 _RECEIPT_PAGE: Final = 500
 
@@ -166,6 +170,31 @@ class Vault:
     def relay(self) -> Relay:
         """Return the relay to this vault for actors in the same process. Closing it leaves the vault open."""
         return LocalRelay(self._store, self._clock, owns_store=False)
+
+    def asgi(
+        self,
+        *,
+        authenticate: "Authenticate",
+        platform: "Authenticate | None" = None,
+        limits: "HttpLimits | None" = None,
+    ) -> Any:
+        """Return an ASGI application that serves this vault over HTTP (docs/http.md). Needs the extra `service`.
+
+        Mount it in an asyncio server that is reached over TLS, and keep the vault open as long as it runs.
+
+        Args:
+            authenticate: gets a request's headers and returns the caller's name, or None for a stranger; a function
+                that may block, or a coroutine function. Clients and contractors call with
+                `Authorization: Bearer <token>`. What a name may do is the same for all: use items and mailboxes.
+            platform: as `authenticate`, for the routes of queues and claims, which are not there without it.
+            limits: sizes and rates; `labelvault.vendor.http_limits.HttpLimits()` by default.
+
+        Raises:
+            ImportError: the extra is not installed.
+        """
+        from labelvault.vendor.http import HttpService
+
+        return HttpService(self, authenticate, platform=platform, limits=limits).app
 
     def close(self) -> None:
         """Release the store. Any later call raises StoreError."""
