@@ -9,6 +9,7 @@ import pytest
 
 from labelvault.client import Limits, Project
 from labelvault.contractor import Membership
+from labelvault.contractor.exchange import is_outdated
 from labelvault.contractor.opening import open_lease, read_denial, read_lease
 from labelvault.crypto import hpke
 from labelvault.crypto.hpke import OneTimeKey
@@ -23,6 +24,7 @@ from labelvault.errors import (
     FormatError,
     LabelVaultError,
     LeaseError,
+    LeaseExpiredError,
     NotFoundError,
     RequestTimeoutError,
     SignatureError,
@@ -501,6 +503,47 @@ def test_R2_an_old_certificate_in_a_forged_denial_hides_nothing(
     _plant_before_the_answer(hostile, monkeypatch, forge)
     with hostile.me.open_task(world.task("two"), timeout_s=60) as task:
         assert task.name == "two"
+
+
+def test_what_only_fills_the_mailbox_is_told_from_what_may_be_an_answer(hostile: Hostile) -> None:
+    """Dead leases, old denials and noise; not a live lease, nor a denial of the last ten minutes."""
+    case, world = Exchange(hostile), hostile.world
+    now, signer = world.clock(), SigningKey.generate()
+    denial = Denial(world.lab.client_id, bytes(16), bytes(32), "unknown", b"certificate", now)
+    old = sign_message(denial, signer).data
+    ten_minutes = timedelta(minutes=10)
+    assert not is_outdated(case.lease, case.outer.expires_at)
+    assert is_outdated(case.lease, case.outer.expires_at + MS)
+    assert not is_outdated(old, now + ten_minutes)
+    assert is_outdated(old, now + ten_minutes + MS)
+    assert is_outdated(b"noise", now)
+    assert not is_outdated(hostile.me.card(), now)
+
+
+def test_a_signed_lease_that_is_wrong_is_passed_over_and_one_that_is_over_is_told(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An issuer gone astray hides no true answer; a lease that is over by this clock is no reason to wait on."""
+    case = Exchange(hostile)
+
+    def wrong(message: bytes) -> list[bytes]:
+        request = open_frame(message, OpenRequest, hostile.me.public_key)
+        return [case.forged(outer={"lease_id": request.hash, "item": bytes(16)})]
+
+    _plant_before_the_answer(hostile, monkeypatch, wrong)
+    with hostile.me.open_task(hostile.world.task("two"), timeout_s=60) as task:
+        assert task.name == "two"
+    monkeypatch.undo()
+
+    def over(message: bytes) -> list[bytes]:
+        request = open_frame(message, OpenRequest, hostile.me.public_key)
+        now = hostile.world.clock()
+        fields = {"lease_id": request.hash, "item": request.message.item, "issued_at": now - 2 * MS}
+        return [case.forged(outer={**fields, "expires_at": now - MS})]
+
+    _plant_before_the_answer(hostile, monkeypatch, over)
+    with pytest.raises(LeaseExpiredError):
+        hostile.me.open_task(hostile.world.task("two"), timeout_s=60)
 
 
 def test_many_forged_answers_do_not_hide_the_true_one(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:

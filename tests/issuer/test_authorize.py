@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
-from labelvault.errors import DeniedError, FormatError
+from labelvault.envelope.metadata import Metadata
+from labelvault.errors import DecryptionError, DeniedError, FormatError
 from labelvault.issuer import authorize as module
 from labelvault.issuer.authorize import Authorized, LiveLease, TaskFacts, Usage, authorize
+from labelvault.issuer.catalog import CatalogVersion
 from labelvault.issuer.log import Position
 from labelvault.issuer.release import release, released_entry
 from labelvault.wire.frame import Signed, cosign, sign_message
+from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from labelvault.wire.messages import DENIAL_CODES, Grant, Limits, OpenRequest, Scope
 
 NOW = datetime(2026, 5, 4, 10, 20, 30, 123000, tzinfo=UTC)
@@ -420,12 +423,21 @@ def test_G4_a_look_alike_is_no_verdict() -> None:
         release(Lookalike(), (), Position(0, bytes(32)), lambda v: None, None)  # type: ignore[arg-type,return-value]
 
 
+def test_release_takes_no_other_items_versions_under_a_verdict() -> None:
+    """What is unwrapped is what was decided on: another task's versions are refused before any KEK is loaded."""
+
+    def never(version: Any) -> Any:
+        raise AssertionError("a KEK was asked for")
+
+    header = ItemHeader(ITEM_FORMAT, CLIENT, PROJECT, OTHER, 1)
+    metadata = Metadata("task", "n", "text/plain", 0, (), ())
+    version = CatalogVersion(header, b"d" * 32, bytes(72), bytes(16), 1, metadata)
+    with pytest.raises(DecryptionError):
+        release(Case().decide(), [version], Position(0, bytes(32)), never, None)  # type: ignore[arg-type]
+
+
 def test_the_entry_of_a_verdict_names_the_leases_own_facts() -> None:
     """What the ledger will say comes from grant and verdict."""
-    from labelvault.envelope.metadata import Metadata
-    from labelvault.issuer.catalog import CatalogVersion
-    from labelvault.wire.items import ITEM_FORMAT, ItemHeader
-
     case = Case(request={"replaces": LEASE}, renews={})
     metadata = Metadata("task", "n", "text/plain", 0, (), ())
     version = CatalogVersion(

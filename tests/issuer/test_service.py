@@ -1,6 +1,7 @@
 """The issuer over real SQLite: replay, limits, receipts, renewal, floods, time, and what a swapped catalog gets."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelvault.client import Limits, Scope
+from labelvault.client import AnswerReport, Limits, Scope
 from labelvault.contractor import Contractor
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
@@ -890,6 +891,71 @@ def test_a_contractors_full_mailbox_does_not_stop_the_others(world: World, monke
     assert issuer.answer().released == 0
     assert lease_outer(relay.fetch(full)[0][1]).lease_id == first.hash
     assert len(entries(world, Released)) == 2
+
+
+def test_an_answer_that_nobody_waits_for_is_not_offered_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undeliverable until the request expired, it is acknowledged; one millisecond earlier it still waits."""
+    me, joined = world.worker()
+    relay, issuer = world.relay(), world.issuer()
+    mailbox = issuer_mailbox(world.lab.client_id)
+    request = world.ask(me, joined, world.task())
+    relay.post(mailbox, request.data)
+
+    def refuse(mailbox: bytes, message: bytes) -> None:
+        raise StoreError("the mailbox is full")
+
+    monkeypatch.setattr(issuer._relay, "post", refuse)
+    world.clock.time = request.message.expires_at - MS
+    assert issuer.answer().undelivered == 1
+    assert relay.fetch(mailbox)
+    world.clock.time = request.message.expires_at
+    assert issuer.answer().undelivered == 1
+    assert not relay.fetch(mailbox)
+
+
+def test_R6_a_request_is_expired_at_equality_and_leaves_no_trace(world: World) -> None:
+    """At its very end it is stale like any later replay."""
+    me, joined = world.worker()
+    issuer, request = world.issuer(), world.ask(me, joined, world.task())
+    before = dump(world.client_db)
+    world.clock.time = request.message.expires_at
+    assert denial_code(issuer.handle(request.data)) == "stale"
+    assert dump(world.client_db) == before
+
+
+def test_R6_a_certificate_is_valid_from_its_first_millisecond(world: World) -> None:
+    """A client that was made just now can release at once."""
+    lab = world.create_client("new")
+    project = lab.create_project("p", floor_bytes=256)
+    project.seal(world.source)
+    me = world.contractor("ada")
+    world.enrol(me, "ada", lab)
+    joined = world.join(me, "ada", lab=lab, project=project)
+    assert lab.certificate.message.not_before == world.clock()
+    lease_outer(world.issuer(lab).handle(world.ask(me, joined, world.task("one", project)).data))
+
+
+def test_a_loop_reports_passes_that_did_something_and_stops_when_told(world: World) -> None:
+    """Empty passes are not reported."""
+    relay, stop, issuer = world.relay(), threading.Event(), world.issuer()
+    relay.post(issuer_mailbox(world.lab.client_id), b"noise")
+    reports = []
+
+    def on_pass(report: AnswerReport) -> None:
+        reports.append(report)
+        relay.post(issuer_mailbox(world.lab.client_id), b"more noise")
+        if len(reports) == 2:
+            stop.set()
+
+    issuer.run(stop, poll_s=0.001, on_pass=on_pass)
+    assert [report.junk for report in reports] == [1, 1]
+    world.issuer().answer()
+    stop.clear()
+    quiet = threading.Timer(0.2, stop.set)
+    quiet.start()
+    issuer.run(stop, poll_s=0.001, on_pass=on_pass)
+    quiet.join()
+    assert len(reports) == 2
 
 
 def test_a_denial_brings_the_current_certificate_and_names_its_request(world: World) -> None:
