@@ -7,17 +7,11 @@ secret.
 """
 
 import hashlib
-import hmac
 from collections.abc import Sequence
 from typing import Final
 
 from labelvault.crypto.aead import PAYLOAD_PREFIX_BYTES
-
-SALT_BYTES: Final = 24
-COMMITMENT_BYTES: Final = 32
-_INFO: Final = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"
-_DERIVED_BEFORE: Final = 32 + 12
-"""AEAD key and nonce come before the commitment in the derived bytes."""
+from labelvault.crypto.chunks import BEFORE_COMMITMENT_BYTES, INFO_LABEL, SALT_BYTES, derive
 
 _HASH_BYTES: Final = 64
 _BLOCK_BYTES: Final = 128
@@ -33,9 +27,6 @@ _MLKEM_768_RANK: Final = b"\x03"
 def cobblestone_commitment(key: bytes, salt: bytes, context: bytes) -> bytes:
     """Return the commitment that Cobblestone-256 stores after the salt.
 
-    HKDF-Expand-SHA512 with `key` as pseudorandom key and label ‖ 0 ‖ salt ‖ context as info gives AEAD key
-    (32), nonce (12) and commitment (32) (C2SP chunked-encryption, Key derivation).
-
     Args:
         key: 32 bytes.
         salt: 24 bytes.
@@ -44,10 +35,7 @@ def cobblestone_commitment(key: bytes, salt: bytes, context: bytes) -> bytes:
     Returns:
         32 bytes.
     """
-    info = _INFO + salt + context
-    first = hmac.digest(key, info + b"\x01", "sha512")
-    second = hmac.digest(key, first + info + b"\x02", "sha512")
-    return (first + second)[_DERIVED_BEFORE : _DERIVED_BEFORE + COMMITMENT_BYTES]
+    return derive("sha512", key, salt, context)[2]
 
 
 class PayloadRecogniser:
@@ -61,8 +49,8 @@ class PayloadRecogniser:
         Args:
             payloads: (payload or at least its first 56 bytes, context) of each.
         """
-        first = _HASH_BYTES - _DERIVED_BEFORE
-        self._messages = [_INFO + payload[:SALT_BYTES] + context + b"\x01" for payload, context in payloads]
+        first = _HASH_BYTES - BEFORE_COMMITMENT_BYTES
+        self._messages = [INFO_LABEL + payload[:SALT_BYTES] + context + b"\x01" for payload, context in payloads]
         # The first HKDF block holds 20 bytes of the commitment: enough to tell, and half the work.
         self._expected = [payload[SALT_BYTES:PAYLOAD_PREFIX_BYTES][:first] for payload, _ in payloads]
 
@@ -82,7 +70,7 @@ class PayloadRecogniser:
             middle.update(message)
             last = outer.copy()
             last.update(middle.digest())
-            if last.digest()[_DERIVED_BEFORE:] == expected:
+            if last.digest()[BEFORE_COMMITMENT_BYTES:] == expected:
                 found.append(index)
         return found
 
