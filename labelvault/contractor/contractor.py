@@ -14,13 +14,8 @@ from typing import Final, TypeVar
 from labelvault.contractor.child import reader
 from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
 from labelvault.contractor.exchange import DirectExchange, EpochChanged, Exchange, MailboxExchange, acceptor
-from labelvault.contractor.membership import (
-    Membership,
-    check_invite_fingerprint,
-    newer_certificate,
-    read_certificate,
-    read_invite,
-)
+from labelvault.contractor.joining import Joined
+from labelvault.contractor.membership import Membership
 from labelvault.contractor.opening import make_receipt, make_request, open_lease, read_lease
 from labelvault.contractor.output import OutputDirectory
 from labelvault.contractor.records import OpeningLog, OpeningRecord
@@ -32,8 +27,6 @@ from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import (
     DeniedError,
-    EnrolmentError,
-    GrantError,
     KeystoreError,
     LabelVaultError,
     LeaseError,
@@ -68,6 +61,7 @@ class Contractor:
         self._clock = clock
         self._relays: dict[str, Relay] = {}
         self._log = OpeningLog(home / "state.db")
+        self._joined = Joined(home, identity.public_key)
 
     @classmethod
     def create(
@@ -170,64 +164,17 @@ class Contractor:
             SignatureError, FormatError: the invite is not whole.
             RollbackError: it brings an older certificate than we know.
         """
-        pinned = self._pinned()
-        if pinned is None:
-            if fingerprint is None:
-                raise EnrolmentError("the first invite needs the client's fingerprint")
-            pinned = check_invite_fingerprint(invite, fingerprint)
-        elif fingerprint is not None and check_invite_fingerprint(invite, fingerprint) != pinned:
-            raise EnrolmentError("this identity is bound to another client; make another home for this one")
-        membership = read_invite(invite, pinned, self.public_key)
-        if membership.tier != read_card(self.card()).message.tier:
-            raise EnrolmentError("the grant is for another tier than this home's card")
-        # All is checked by here. The invite comes last: what an interrupted join leaves is completed by the next one.
-        if self._pinned() is None:
-            write_private(self._home / "client.pin", pinned, replace=False)
-        self._keep_certificate(membership)
-        make_private_dir(self._home / "invites")
-        name = f"{membership.grant.message.grant_id.hex()}.invite"
-        write_private(self._home / "invites" / name, invite, replace=True)
-        return membership
-
-    def _pinned(self) -> bytes | None:
-        path = self._home / "client.pin"
-        return read_private(path, 32) if path.exists() else None
-
-    def _keep_certificate(self, membership: Membership) -> None:
-        path = self._home / "certificate"
-        if path.exists():
-            known = read_certificate(read_private(path, MAX_BYTES), membership.identity_key)
-            newer_certificate(known, membership.certificate)
-        write_private(path, membership.certificate.data, replace=True)
+        return self._joined.join(invite, fingerprint, read_card(self.card()).message.tier)
 
     def memberships(self) -> list[Membership]:
         """List what was joined, newest grant first, each with the newest certificate that is known."""
-        pinned = self._pinned()
-        if pinned is None or not (self._home / "invites").is_dir():
-            return []
-        certificate = read_certificate(read_private(self._home / "certificate", MAX_BYTES), pinned)
-        found = []
-        for path in sorted((self._home / "invites").glob("*.invite")):
-            joined = read_invite(read_private(path, MAX_BYTES), pinned, self.public_key)
-            found.append(Membership(pinned, joined.invite, certificate, joined.grant))
-        return sorted(found, key=lambda m: m.grant.message.at, reverse=True)
+        return self._joined.memberships()
 
     @property
     def joined(self) -> Membership | None:
         """The newest grant, if any was joined."""
         found = self.memberships()
         return found[0] if found else None
-
-    def _membership(self, grant_id: bytes | None) -> Membership:
-        found = self.memberships()
-        if not found:
-            raise GrantError("nothing was joined yet; `labelvault contractor join INVITE` does it")
-        if grant_id is None:
-            return found[0]
-        for membership in found:
-            if membership.grant.message.grant_id == grant_id:
-                return membership
-        raise GrantError("no grant of this id was joined")
 
     # Opening
 
@@ -262,7 +209,7 @@ class Contractor:
             SignatureError, DecryptionError, TamperedError: what came is not what the client sealed and signed.
             StoreError, RelayError: the vault lacks something, or can't be reached.
         """
-        return self._anew(self._membership(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange))
+        return self._anew(self._joined.find(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange))
 
     def _open_here(
         self,
@@ -305,7 +252,7 @@ class Contractor:
             As `open_task`, and OutputError when the directory can't be made or written.
         """
         folder = None if output is None else Path(output).absolute()
-        return self._anew(self._membership(grant_id), lambda m: self._begin(m, item, timeout_s, folder))
+        return self._anew(self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder))
 
     def _begin(self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None) -> Opening:
         worker = Worker()
@@ -340,7 +287,7 @@ class Contractor:
             return attempt(membership)
         except EpochChanged as changed:
             membership = Membership(membership.identity_key, membership.invite, changed.certificate, membership.grant)
-            self._keep_certificate(membership)
+            self._joined.keep_certificate(membership)
         return attempt(membership)
 
     def _ask(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from labelvault.client import Limits, Scope
-from labelvault.contractor import Contractor
+from labelvault.contractor import Contractor, joining
 from labelvault.contractor import clock as clock_module
 from labelvault.contractor import contractor as module
 from labelvault.crypto.hpke import OneTimeKey
@@ -264,7 +264,7 @@ def test_an_interrupted_join_is_completed_by_the_next_one(world: World, monkeypa
             real(path, data, replace=replace)
 
         with monkeypatch.context() as patched:
-            patched.setattr(module, "write_private", write)
+            patched.setattr(joining, "write_private", write)
             with pytest.raises(KeystoreError, match="injected"):
                 me.join(invite, fingerprint=world.lab.fingerprint)
         assert me.joined is None
