@@ -68,6 +68,12 @@ def sealed_size(plaintext_bytes: int) -> int:
     return PAYLOAD_PREFIX_BYTES + plaintext_bytes + chunks * CHUNK_TAG_BYTES
 
 
+def opened_size(payload_bytes: int) -> int:
+    """Undo `sealed_size`; for sizes that it gives."""
+    chunks = (payload_bytes - PAYLOAD_PREFIX_BYTES) // (CHUNK_BYTES + CHUNK_TAG_BYTES) + 1
+    return payload_bytes - PAYLOAD_PREFIX_BYTES - chunks * CHUNK_TAG_BYTES
+
+
 def seal_payload(key: SecretBytes, plaintext: bytes, context: bytes) -> bytes:
     """Encrypt a payload under a key that is used for this payload only.
 
@@ -82,6 +88,29 @@ def seal_payload(key: SecretBytes, plaintext: bytes, context: bytes) -> bytes:
     encryptor = Cobblestone256Encryptor(key.reveal(), context)
     head = encryptor.update(plaintext)
     return head + encryptor.finalize()
+
+
+class PayloadSealer:
+    """Encrypts a payload piece by piece, in constant memory; gives the same format as `seal_payload`."""
+
+    __slots__ = ("_encryptor",)
+
+    def __init__(self, key: SecretBytes, context: bytes) -> None:
+        """Begin a payload.
+
+        Args:
+            key: 32 bytes, fresh, for this payload only.
+            context: authenticated, and mixed into the key derivation.
+        """
+        self._encryptor = Cobblestone256Encryptor(key.reveal(), context)
+
+    def update(self, plaintext: bytes) -> bytes:
+        """Take the next plaintext, of any size; return what ciphertext is ready, the payload's prefix first."""
+        return self._encryptor.update(plaintext)
+
+    def finish(self) -> bytes:
+        """Return the rest, last chunk included; nothing can follow."""
+        return self._encryptor.finalize()
 
 
 def open_payload(key: SecretBytes, payload: bytes, context: bytes) -> bytes:

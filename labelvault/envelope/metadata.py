@@ -10,7 +10,9 @@ KINDS: Final = ("guideline", "rubric", "gold", "task", "attachment")
 MAX_METADATA_BYTES: Final = 32 * 1024
 MAX_REQUIRES: Final = 255
 MAX_CONTENT_BYTES: Final = 64 * 1024 * 1024
-"""Items are held in memory as a whole; anything larger is refused with a clear error."""
+"""What `seal_item` and `open_item` take: they hold an item in memory as a whole."""
+MAX_STREAM_BYTES: Final = 64 * 1024**3
+"""What `seal_stream` takes; `SealedReader` opens it in ranges."""
 
 
 @dataclass(frozen=True, slots=True)

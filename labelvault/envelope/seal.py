@@ -5,6 +5,7 @@ the canonical header as context. One AEAD pass covers all, so neither kind, name
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,7 +20,8 @@ from labelvault.wire.items import ItemHeader, parse_header
 from labelvault.wire.schema import decode_record, encode_record
 
 _CONTEXT_LABEL: Final = b"labelvault/v1/payload\0"
-_PREFIX_BYTES: Final = 4
+PREFIX_BYTES: Final = 4
+"""Size of the metadata, before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,12 @@ def seal_item(
     """
     if len(content) > MAX_CONTENT_BYTES:
         raise FormatError(f"{len(content)} bytes; an item holds at most {MAX_CONTENT_BYTES}")
-    encoded = encode_record(replace(metadata, size=len(content)))
-    if len(encoded) > MAX_METADATA_BYTES:
-        raise FormatError(f"metadata of {len(encoded)} bytes; at most {MAX_METADATA_BYTES}")
-    size = _PREFIX_BYTES + len(encoded) + len(content)
-    padding = bytes(padded_size(size, floor_bytes) - size)
-    plaintext = b"".join((len(encoded).to_bytes(_PREFIX_BYTES, "big"), encoded, content, padding))
+    head = sealed_head(metadata, len(content))
+    size = len(head) + len(content)
+    plaintext = b"".join((head, content, bytes(padded_size(size, floor_bytes) - size)))
     header_bytes = header.encode()
     dek = SecretBytes(random_bytes(aead.KEY_BYTES))
-    payload = aead.seal_payload(dek, plaintext, _CONTEXT_LABEL + header_bytes)
+    payload = aead.seal_payload(dek, plaintext, payload_context(header_bytes))
     leaves = payload_leaves(payload)
     return SealedItem(header_bytes, payload, leaves, item_digest(header_bytes, len(payload), leaves)), dek
 
@@ -97,7 +96,7 @@ def open_item(header: bytes, payload: bytes, dek: SecretBytes, *, expected: Item
         DecryptionError: the DEK does not open them, or what it opens is malformed.
     """
     check_digest(header, payload, expected=expected, digest=digest)
-    parts = _split(aead.open_payload(dek, payload, _CONTEXT_LABEL + header))
+    parts = _split(aead.open_payload(dek, payload, payload_context(header)))
     # Sealed by someone who held the DEK and yet malformed: the same outcome as any failed opening. Raised here and not
     # below, where frames hold the plaintext that a traceback with locals would show.
     if parts is None:
@@ -111,29 +110,72 @@ def check_digest(header: bytes, payload: bytes, *, expected: ItemHeader, digest:
     Raises:
         TamperedError: they are other bytes.
     """
+    check_leaves(header, len(payload), payload_leaves(payload), expected=expected, digest=digest)
+
+
+def check_leaves(
+    header: bytes, payload_bytes: int, leaves: Sequence[bytes], *, expected: ItemHeader, digest: bytes
+) -> None:
+    """Check served header, size and leaf hashes against the digest; then each leaf's bytes can be checked alone.
+
+    Raises:
+        TamperedError: they are others.
+    """
     try:
         served = parse_header(header)
     except FormatError as error:
         raise TamperedError("the vault served a malformed header") from error
     if served != expected:
         raise TamperedError("the vault served another item or version")
-    found = item_digest(header, len(payload), payload_leaves(payload))
-    if not hmac.compare_digest(found, digest):
+    if not hmac.compare_digest(item_digest(header, payload_bytes, leaves), digest):
         raise TamperedError("the vault served other bytes than the client sealed")
+
+
+def payload_context(header: bytes) -> bytes:
+    """Return what a payload is bound to besides its key."""
+    return _CONTEXT_LABEL + header
+
+
+def sealed_head(metadata: Metadata, size: int) -> bytes:
+    """Return what stands before the content: the metadata, its own size first.
+
+    Args:
+        metadata: its `size` is set.
+        size: of the content, in bytes.
+
+    Raises:
+        FormatError: metadata over its bounds.
+    """
+    encoded = encode_record(replace(metadata, size=size))
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise FormatError(f"metadata of {len(encoded)} bytes; at most {MAX_METADATA_BYTES}")
+    return len(encoded).to_bytes(PREFIX_BYTES, "big") + encoded
+
+
+def read_head(plaintext: bytes, plaintext_bytes: int) -> tuple[Metadata, int] | None:
+    """Return metadata, and where the content begins; None if they are malformed.
+
+    Args:
+        plaintext: its beginning: whole, or at least 32 KiB and 4 bytes.
+        plaintext_bytes: size of the whole.
+    """
+    start = PREFIX_BYTES + int.from_bytes(plaintext[:PREFIX_BYTES], "big")
+    if plaintext_bytes < PREFIX_BYTES or start > min(plaintext_bytes, PREFIX_BYTES + MAX_METADATA_BYTES):
+        return None
+    try:
+        metadata = decode_record(Metadata, plaintext[PREFIX_BYTES:start])
+    except FormatError:
+        return None
+    return (metadata, start) if start + metadata.size <= plaintext_bytes else None
 
 
 def _split(plaintext: bytes) -> tuple[Metadata, bytes] | None:
     """Return metadata and content, or None if the plaintext is malformed."""
-    start = _PREFIX_BYTES + int.from_bytes(plaintext[:_PREFIX_BYTES], "big")
-    if len(plaintext) < _PREFIX_BYTES or start > min(len(plaintext), _PREFIX_BYTES + MAX_METADATA_BYTES):
+    head = read_head(plaintext, len(plaintext))
+    if head is None:
         return None
-    try:
-        metadata = decode_record(Metadata, plaintext[_PREFIX_BYTES:start])
-    except FormatError:
-        return None
+    metadata, start = head
     end = start + metadata.size
-    if end > len(plaintext):
-        return None
     # A sealer that hides data in the padding would leak it to whoever stores decrypted files; refuse.
     if plaintext.count(0, end) != len(plaintext) - end:
         return None

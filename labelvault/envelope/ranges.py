@@ -1,0 +1,242 @@
+"""Opening parts of an item: only the leaves and chunks that a range touches are fetched, checked and opened.
+
+The digest of the lease covers size and leaf hashes, so these are checked once; then each 1 MiB leaf is checked by its
+hash and each 16 KiB chunk by its tag, before any byte of it is handed out (docs/spec.md, section 5.6).
+"""
+
+import hmac
+import io
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NoReturn
+
+from labelvault.crypto.aead import CHUNK_BYTES, PAYLOAD_PREFIX_BYTES
+from labelvault.crypto.chunks import ChunkOpener
+from labelvault.crypto.hashing import HASH_BYTES
+from labelvault.crypto.merkle import leaf_hash
+from labelvault.crypto.secret import SecretBytes
+from labelvault.envelope.metadata import MAX_METADATA_BYTES, Metadata
+from labelvault.envelope.seal import PREFIX_BYTES, check_leaves, payload_context, read_head
+from labelvault.errors import DecryptionError, FormatError, LabelVaultError, LeaseClosedError, LeaseError, TamperedError
+from labelvault.wire.items import LEAF_BYTES, ItemHeader
+
+_HELD_LEAVES: Final = 2
+_BUFFER_BYTES: Final = 256 * 1024
+
+Read = Callable[[int, int], bytes]
+"""Fetches payload bytes: offset and length, both in bytes. Nothing that it returns is trusted."""
+
+
+class SealedReader:
+    """Opens ranges of one item version; not for several threads at once.
+
+    Guarantees that every byte that it returns is one that the client sealed, at that place. Says nothing of bytes that
+    were not read, except that the end is read only if the padding holds nothing.
+
+    Attributes:
+        header: of the item version.
+        metadata: the item's.
+    """
+
+    __slots__ = ("__weakref__", "_files", "_held", "_leaves", "_opener", "_padding_checked", "_read", "_size", "_start",
+                 "header", "metadata")  # fmt: skip
+
+    def __init__(
+        self,
+        header: bytes,
+        expected: ItemHeader,
+        digest: bytes,
+        dek: SecretBytes,
+        size: int,
+        leaves: Sequence[bytes],
+        read: Read,
+    ) -> None:
+        """Check header, size and leaf hashes, and open the metadata.
+
+        Args:
+            header: as the vault served it.
+            expected: the item version that was leased.
+            digest: its 32-byte digest, from the same lease.
+            dek: 32 bytes, likewise; its use ends with `close`.
+            size: of the payload, as the vault says.
+            leaves: the payload's leaf hashes, as the vault says.
+            read: fetches payload bytes.
+
+        Raises:
+            TamperedError: header, size, leaf hashes or payload bytes are not those that the digest names.
+            DecryptionError: the DEK does not open them, or what it opens is malformed.
+        """
+        if len(leaves) != -(-size // LEAF_BYTES) or any(len(leaf) != HASH_BYTES for leaf in leaves):
+            raise TamperedError("the vault served leaf hashes of another size")
+        check_leaves(header, size, leaves, expected=expected, digest=digest)
+        self.header = expected
+        self._size, self._leaves, self._read = size, tuple(leaves), read
+        self._held: dict[int, bytes] = {}
+        self._files: weakref.WeakSet[io.BufferedReader] = weakref.WeakSet()
+        prefix = bytes(self._payload(0, min(PAYLOAD_PREFIX_BYTES, size)))
+        self._opener: ChunkOpener | None = ChunkOpener(dek, prefix, payload_context(header), size)
+        self._padding_checked = False
+        head = self._head(self._opener)
+        # Raised here and not below, where frames hold the plaintext that a traceback with locals would show.
+        if head is None:
+            raise DecryptionError("decryption failed")
+        self.metadata: Metadata = head[0]
+        self._start = head[1]
+
+    @property
+    def size(self) -> int:
+        """The content's size, in bytes."""
+        return self.metadata.size
+
+    def read_range(self, offset: int, length: int) -> bytes:
+        """Return content from `offset` on, at most `length` bytes; fewer at the end, none beyond it.
+
+        Args:
+            offset: in bytes, 0 or more.
+            length: in bytes, 0 or more; so much memory is taken.
+
+        Raises:
+            TamperedError: the vault served other bytes than the client sealed, or none.
+            DecryptionError: a chunk does not open; or the end was asked for, and the padding behind it is not zeros.
+            LeaseClosedError: the reader was closed.
+            FormatError: a negative offset or length. What fetching raises goes through.
+        """
+        if offset < 0 or length < 0:
+            raise FormatError("a range has neither a negative offset nor a negative length")
+        opener = self._live()
+        end = min(offset + length, self.size)
+        if end == self.size and not self._padding_checked:
+            if not all(piece.count(0) == len(piece) for piece in self._padding(opener)):
+                raise DecryptionError("decryption failed")
+            self._padding_checked = True
+        if offset >= end:
+            return b""
+        return b"".join(self._plaintext(opener, self._start + offset, self._start + end))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the whole content, 1 MiB at a time, in order; each leaf is fetched once.
+
+        Raises:
+            As `read_range`: the last piece comes only after all before it, and with the padding checked.
+        """
+        for offset in range(0, max(self.size, 1), LEAF_BYTES):
+            yield self.read_range(offset, LEAF_BYTES)
+
+    def file(self) -> io.BufferedReader:
+        """Return the content as a seekable binary file; any number of them, each with a position of its own.
+
+        After an error it goes on failing until it is sought anew, so that nothing reads on past a gap. `close` of the
+        reader closes it: then it raises ValueError, as any closed file does.
+        """
+        self._live()
+        opened = io.BufferedReader(_ContentFile(self), _BUFFER_BYTES)
+        self._files.add(opened)
+        return opened
+
+    def close(self) -> None:
+        """Let go of the key, of what is held, and of all files. Closing again does nothing."""
+        self._opener = None
+        self._held.clear()
+        for each in list(self._files):
+            each.close()
+
+    def _live(self) -> ChunkOpener:
+        if self._opener is None:
+            raise LeaseClosedError("the item was closed; its key is gone")
+        return self._opener
+
+    def _head(self, opener: ChunkOpener) -> tuple[Metadata, int] | None:
+        whole = opener.plaintext_bytes
+        longest = min(whole, PREFIX_BYTES + MAX_METADATA_BYTES)
+        prefix = b"".join(self._plaintext(opener, 0, min(whole, PREFIX_BYTES)))
+        needed = min(longest, PREFIX_BYTES + int.from_bytes(prefix, "big"))
+        return read_head(b"".join(self._plaintext(opener, 0, needed)), whole)
+
+    def _padding(self, opener: ChunkOpener) -> Iterator[bytes]:
+        return self._plaintext(opener, self._start + self.size, opener.plaintext_bytes)
+
+    def _plaintext(self, opener: ChunkOpener, start: int, end: int) -> Iterator[bytes]:
+        """Yield plaintext from `start` to before `end`, a chunk's share at a time."""
+        for number in range(start // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
+            first = number * CHUNK_BYTES
+            # No name for what was opened: when a later chunk fails, a traceback with locals would show it.
+            yield opener.open(number, self._payload(*opener.place(number)))[max(start - first, 0) : end - first]
+
+    def _payload(self, offset: int, length: int) -> bytes | memoryview:
+        """Return payload bytes out of leaves that give their hashes."""
+        first, last = offset // LEAF_BYTES, (offset + length - 1) // LEAF_BYTES
+        if first == last:
+            return memoryview(self._leaf(first))[offset - first * LEAF_BYTES :][:length]
+        # Views, because a chunk is a small part of its leaf.
+        leaves = (memoryview(self._leaf(number)) for number in range(first, last + 1))
+        at = offset - first * LEAF_BYTES
+        return b"".join(
+            leaf[max(0, at - k * LEAF_BYTES) : max(0, at + length - k * LEAF_BYTES)] for k, leaf in enumerate(leaves)
+        )
+
+    def _leaf(self, number: int) -> bytes:
+        held = self._held.get(number)
+        if held is not None:
+            return held
+        offset = number * LEAF_BYTES
+        length = min(LEAF_BYTES, self._size - offset)
+        data = self._read(offset, length)
+        if len(data) != length or not hmac.compare_digest(leaf_hash(data), self._leaves[number]):
+            raise TamperedError("the vault served other bytes than the client sealed")
+        while len(self._held) >= _HELD_LEAVES:
+            del self._held[next(iter(self._held))]
+        self._held[number] = data
+        return data
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("open items are not pickled or copied")
+
+
+class _ContentFile(io.RawIOBase):
+    """The raw file under `SealedReader.file`."""
+
+    def __init__(self, reader: SealedReader) -> None:
+        self._reader = reader
+        self._position = 0
+        self._error: LabelVaultError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._check_open()
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._reader.size}.get(whence)
+        if base is None or base + offset < 0:
+            raise ValueError("no such place in the file")
+        self._position, self._error = base + offset, None
+        return self._position
+
+    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
+        self._check_open()
+        if self._error is not None:
+            raise self._error
+        # Whatever was buffered above is lost with an error, so reading on would skip it unnoticed.
+        self._error = LeaseError("an earlier read of this file was cut short; seek to go on")
+        try:
+            data = self._reader.read_range(self._position, len(buffer))
+        except BaseException as error:
+            # The buffer may hold what was read before, and a traceback may be logged with its locals.
+            del buffer
+            if isinstance(error, LabelVaultError):
+                self._error = error
+            raise
+        self._error = None
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the file is closed")
