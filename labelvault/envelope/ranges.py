@@ -129,7 +129,7 @@ class SealedReader:
         reader closes it: then it raises ValueError, as any closed file does.
         """
         self._live()
-        opened = io.BufferedReader(_ContentFile(self), _BUFFER_BYTES)
+        opened: io.BufferedReader = io.BufferedReader(_ContentFile(self), _BUFFER_BYTES)
         self._files.add(opened)
         return opened
 
