@@ -14,10 +14,10 @@ def padded_size(size: int, floor_bytes: int) -> int:
 
     Args:
         size: bytes, 0 or more.
-        floor_bytes: nothing is padded to less.
+        floor_bytes: nothing is padded to less; 0 or more.
     """
-    if size <= floor_bytes or size < 2:
-        return max(size, floor_bytes)
+    if size <= floor_bytes:
+        return floor_bytes
     exponent = size.bit_length() - 1
     zero_bits = exponent - exponent.bit_length()
     mask = (1 << zero_bits) - 1

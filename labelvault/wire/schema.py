@@ -141,7 +141,7 @@ def _codec_for(hint: Any) -> _Codec:
         return _ruled(base, rule)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         inner = [part for part in typing.get_args(hint) if part is not types.NoneType]
-        if len(inner) == 1 and len(typing.get_args(hint)) == 2:
+        if len(inner) == 1:
             return _optional(_codec_for(inner[0]))
     if hint is bool:
         return _checked(lambda value: isinstance(value, bool), "not a boolean")

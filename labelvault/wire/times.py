@@ -17,7 +17,8 @@ def to_ms(moment: datetime) -> int:
     Raises:
         FormatError: naive, not UTC, before 1970, or not a whole millisecond.
     """
-    if moment.tzinfo is None or moment.utcoffset() != timedelta(0):
+    # A naive time has no offset at all.
+    if moment.utcoffset() != timedelta(0):
         raise FormatError("a time must be aware and in UTC")
     ms, rest = divmod(moment - _EPOCH, _MILLISECOND)
     if rest or ms < 0:

@@ -57,6 +57,12 @@ def test_floor_hides_all_smaller_sizes(size: int) -> None:
     assert padded_size(size, 4096) == 4096
 
 
+def test_item_of_the_floors_size_stays_there() -> None:
+    """Also where the floor is no size of Padmé's own."""
+    assert padded_size(5000, 5000) == 5000
+    assert padded_size(5001, 5000) == 5120
+
+
 def test_F11_few_sizes_are_left() -> None:
     """Ten MiB of different sizes become a few hundred."""
     assert len({padded_size(size, 4096) for size in range(0, 10 * 1024 * 1024, 997)}) < 300

@@ -385,6 +385,9 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "size of content beyond the end": {"metadata": encode_record(replace(METADATA, size=6))},
     "size of content far beyond the end": {"metadata": encode_record(replace(METADATA, size=2**52))},
     "size of content too small": {"metadata": encode_record(replace(METADATA, size=4))},
+    "well-formed metadata over its bound": {
+        "metadata": encode_record(replace(METADATA, labels=(Label("n" * 200, "v" * 1000),) * 30, size=5)),
+    },
     "metadata over its bound": {
         "prefix": (MAX_METADATA_BYTES + 1).to_bytes(4, "big"),
         "padding": bytes(2 * MAX_METADATA_BYTES),
@@ -428,8 +431,15 @@ def test_metadata_over_its_bound_is_refused() -> None:
     labels = tuple(Label("n" * 200, "v" * 1000) for _ in range(30))
     with pytest.raises(FormatError, match=f"metadata of .* at most {MAX_METADATA_BYTES}"):
         seal_item(HEADER, replace(METADATA, labels=labels), b"", floor_bytes=1)
-    sealed, dek = seal_item(HEADER, replace(METADATA, labels=labels[:24]), b"", floor_bytes=1)
-    assert opened(sealed, dek).metadata.labels == labels[:24]
+    room = MAX_METADATA_BYTES - len(
+        encode_record(replace(METADATA, labels=(*labels[:26], Label("n" * 200, "v" * 256))))
+    )
+    exact = (*labels[:26], Label("n" * 200, "v" * (256 + room)))
+    assert len(encode_record(replace(METADATA, labels=exact))) == MAX_METADATA_BYTES
+    sealed, dek = seal_item(HEADER, replace(METADATA, labels=exact), b"", floor_bytes=1)
+    assert opened(sealed, dek).metadata.labels == exact
+    with pytest.raises(FormatError, match=f"at most {MAX_METADATA_BYTES}"):
+        seal_item(HEADER, replace(METADATA, labels=exact, name="t-10"), b"", floor_bytes=1)
 
 
 def test_X2_plaintext_and_payload_stay_out_of_repr(small: tuple[SealedItem, SecretBytes]) -> None:

@@ -86,6 +86,8 @@ OUT_OF_BOUNDS: list[tuple[str, Any, Value]] = [
     ("one_of", "", ""),
     ("one_of", b"red", b"red"),
     ("one_of", None, None),
+    ("one_of", ["red"], ["red"]),
+    ("one_of", {"red": 1}, {"red": 1}),
     ("number", 1, 1),
     ("number", 6, 6),
     ("number", True, True),
@@ -261,7 +263,7 @@ def _class_with(hint: Any) -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize(
     "hint",
-    [int, bytes, str, dict, int | str | None, Annotated[int, "rule"], list[int]],
+    [int, bytes, str, dict, int | str, int | str | None, Annotated[int, "rule"], list[int]],
     ids=lambda hint: str(hint)[:30],
 )
 def test_field_without_a_bound_is_a_mistake_of_the_program(hint: Any) -> None:
