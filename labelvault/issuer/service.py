@@ -317,7 +317,7 @@ class Issuer:
         *,
         poll_s: float = 0.05,
         on_pass: Callable[[AnswerReport], None] | None = None,
-        on_away: Callable[[RelayError], None] | None = None,
+        on_away: Callable[[RelayError | StoreError], None] | None = None,
     ) -> None:
         """Answer until told to stop.
 
@@ -325,14 +325,15 @@ class Issuer:
             stop: ends the loop after the pass that is under way.
             poll_s: pause between passes, in seconds.
             on_pass: called after each pass that handled something.
-            on_away: called when the vault can't be reached, before a pause after which it is tried again; without it
-                the error is raised. Nothing is lost either way: what was not acknowledged is handled again.
+            on_away: called when the vault can't be reached or a store fails, before a pause after which it is tried
+                again; without it the error is raised. Nothing is lost either way: what was not acknowledged is
+                handled again.
         """
         away_s = poll_s
         while not stop.is_set():
             try:
                 report = self.answer(wait_s=_WAIT_S)
-            except RelayError as error:
+            except (RelayError, StoreError) as error:
                 if on_away is None:
                     raise
                 on_away(error)

@@ -87,7 +87,8 @@ class HttpRelay:
                 yield head
                 yield item.payload
 
-        answer = self._send(Call("PUT", "/v1/items", _SMALL, _sized(size), pieces, size), "storing items")
+        call = Call("PUT", "/v1/items", _SMALL, _sized(size), pieces, size)
+        answer = self._send(call, "storing items", "ConflictError", "FormatError")
         stored = _parsed(partial(decode_record, Stored, _body(answer, 200)))
         if stored.new > len(items):
             raise _no_sense("more items than it was sent")
@@ -103,12 +104,12 @@ class HttpRelay:
             check_int(length, "a length")
         path, what = _item_path(client, item, version), f"item {item.hex()}"
         if (offset, length) == (0, None):
-            answer = self._send(Call("GET", path, MAX_PAYLOAD_BYTES), what)
+            answer = self._send(Call("GET", path, MAX_PAYLOAD_BYTES), what, "NotFoundError")
             return _part(answer, 200, len(answer.body), answer.body)
         # A range can't be empty, so for nothing one byte is asked for. And nothing lies beyond the largest payload.
         most = min(MAX_PAYLOAD_BYTES if length is None else max(length, 1), MAX_PAYLOAD_BYTES)
         asked = f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + most - 1}"
-        answer = self._send(Call("GET", path, most, (("range", asked),)), what)
+        answer = self._send(Call("GET", path, most, (("range", asked),)), what, "NotFoundError")
         if answer.status == 416:
             return _nothing(answer, offset)
         start, end, size = _content_range(answer)
@@ -120,7 +121,8 @@ class HttpRelay:
         """Return stored leaf hashes; see `Relay`."""
         check_key(client, item, version)
         path = f"{_item_path(client, item, version)}/leaves"
-        answer = self._send(Call("GET", path, MAX_LEAVES * LEAF_HASH_BYTES), f"item {item.hex()}")
+        call = Call("GET", path, MAX_LEAVES * LEAF_HASH_BYTES)
+        answer = self._send(call, f"item {item.hex()}", "NotFoundError")
         return _parsed(partial(split_leaves, _body(answer, 200)))
 
     def post(self, mailbox: bytes, message: bytes) -> None:
@@ -166,23 +168,24 @@ class HttpRelay:
         if sender is not None:
             sender.close()
 
-    def _send(self, call: Call, what: str) -> Answer:
+    def _send(self, call: Call, what: str, *kinds: str) -> Answer:
+        """Send; raise StoreError or one of the `kinds` that this operation can end in, RelayError for whatever else."""
         if self._open_sender is None:
             raise StoreError("the relay is closed")
         answer = self._open_sender.send(call)
         if answer.status >= 400 and answer.status != 416:
-            raise _refusal(answer, what)
+            raise _refusal(answer, what, ("StoreError", *kinds))
         return answer
 
 
-def _refusal(answer: Answer, what: str) -> LabelVaultError:
+def _refusal(answer: Answer, what: str, kinds: tuple[str, ...]) -> LabelVaultError:
     """Return the error for a refusal: a kind of ours where status and kind agree, in our own words; else RelayError."""
     try:
         said = json.loads(answer.body)
         kind = said["error"] if isinstance(said, dict) else None
     except (ValueError, KeyError, RecursionError):
         kind = None
-    if isinstance(kind, str) and ERRORS.get(kind, (0, None))[0] == answer.status:
+    if kind in kinds and ERRORS[kind][0] == answer.status:
         return _of_kind(kind, what)
     return _by_status(answer.status, what)
 
@@ -201,7 +204,7 @@ def _by_status(status: int, what: str) -> LabelVaultError:
     if status in (401, 403):
         return RelayError(f"{what}: the vault refuses our token (HTTP {status}); ask the vendor for one")
     if status == 413:
-        return FormatError(f"{what}: more bytes than this vault takes at once")
+        return RelayError(f"{what}: more bytes than this vault takes at once (HTTP 413)")
     return RelayError(f"{what}: the vault answers with HTTP {status}; check its address")
 
 

@@ -1,6 +1,6 @@
 """The vault in this process: the relay for one machine, for tests, and behind every transport."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from labelvault.errors import StoreError
@@ -37,6 +37,10 @@ class LocalRelay:
     def put_items(self, items: Sequence[StoredItem]) -> int:
         """Store item versions, all or none; see `Relay`."""
         return self._store.put_items(items, self._clock())
+
+    def put_stream(self, header: bytes, size: int, pieces: Iterable[bytes], queue: bytes | None) -> tuple[bytes, ...]:
+        """Store an item version whose payload comes in pieces; see `Relay`."""
+        return self._store.put_stream(header, size, pieces, queue, self._clock())
 
     def read_item(
         self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None

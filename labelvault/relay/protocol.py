@@ -4,7 +4,7 @@ Whatever comes back is untrusted: item bytes count once they give a digest from 
 once their signature fits a key that the receiver already trusts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from labelvault.stores.values import MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES, ItemPart, StoredItem
@@ -33,6 +33,25 @@ class Relay(Protocol):
         """
         ...
 
+    def put_stream(self, header: bytes, size: int, pieces: Iterable[bytes], queue: bytes | None) -> tuple[bytes, ...]:
+        """Store one item version whose payload comes in pieces, in constant memory; return its leaf hashes.
+
+        As `put_items` otherwise: whole or not at all, durable on return, and the same again is a no-op. What `pieces`
+        raises goes through, and nothing was stored then.
+
+        Args:
+            header: canonical bytes.
+            size: of the payload, 1 byte to 66 GiB.
+            pieces: the payload in 1 MiB leaves, the last one shorter. Taken once: after an error, only the caller can
+                begin again.
+            queue: as in `StoredItem`.
+
+        Raises:
+            ConflictError: as `put_items`.
+            FormatError: a malformed header, pieces that do not give the size, or more than this relay carries.
+        """
+        ...
+
     def read_item(
         self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
     ) -> ItemPart:
@@ -47,6 +66,7 @@ class Relay(Protocol):
 
         Raises:
             NotFoundError: no such item version.
+            FormatError: also a range of more than 70 MiB.
         """
         ...
 

@@ -127,7 +127,8 @@ class HttpService:
                 response = Response(status_code=499)
             except Exception as error:  # noqa: BLE001 - nothing of a foreign error may reach an answer or a log
                 response = failed(error, name)
-                await drain(request)
+                if not isinstance(error, TimeoutError):
+                    await drain(request)
             # `ascii`: the platform names its principals, and a name must not forge a line.
             _log.info("%s %s %d %.0f ms", name, ascii(who), response.status_code, 1000 * (time.monotonic() - started))
             return response
