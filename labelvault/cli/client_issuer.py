@@ -27,7 +27,7 @@ def issuer() -> None:
 @click.option("--once", is_flag=True, help="Answer what waits in the mailbox, then end.")
 @client_options
 def issuer_run(once: bool, home: Path, passphrase: Passphrase, out: Output) -> None:
-    """Answer open requests from the vault's mailbox until Ctrl-C or SIGTERM.
+    """Answer open requests from the vault's mailbox until Ctrl-C or SIGTERM. A vault that is away is tried again.
 
     With --json it prints one object for each pass that did something.
     """
@@ -38,7 +38,11 @@ def issuer_run(once: bool, home: Path, passphrase: Passphrase, out: Output) -> N
             return
         with told_to_end() as ending, ending.as_event() as stop:
             out.note("Answering; Ctrl-C ends.")
-            running.run(stop, on_pass=lambda report: _show(report, out))
+            running.run(
+                stop,
+                on_pass=lambda report: _show(report, out),
+                on_away=lambda error: out.warn(f"{error}; trying again"),
+            )
     out.note("Ended.")
 
 

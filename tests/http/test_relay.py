@@ -124,7 +124,8 @@ def test_X2_the_token_shows_nowhere(address):
     relay = HttpRelay(address, token="wrong-token-wrong-token")
     with pytest.raises(RelayError, match="refuses our token") as raised:
         relay.fetch(BOX)
-    seen, error = [repr(relay), repr(vars(relay))], raised.value
+    seen = [repr(relay), repr(vars(relay))]
+    error: BaseException | None = raised.value
     while error is not None:
         seen += [repr(error), str(error)]
         error = error.__cause__ or error.__context__

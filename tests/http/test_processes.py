@@ -1,0 +1,216 @@
+"""Vendor, issuer and contractor as processes that share no file, on loopback addresses of their own."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from labelvault.cli import exits
+from labelvault.cli.app import run
+from labelvault.client import Client, Limits, PassphraseRoot, Scope
+from labelvault.contractor import Contractor
+from labelvault.errors import RelayError
+from labelvault.ledger.entries import ReceiptEntry, Released
+from labelvault.relay import http_send, open_relay
+from labelvault.relay.local import utc_now
+from labelvault.vendor import Vault
+from tests.http.hostile import Forward, Hostile
+from tests.http.serving import OTHER_TOKEN, TOKEN, serving
+from tests.stores.samples import BOX
+from tests.world import CHEAP, DAY, GUIDELINE, write_project
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def process(*words):
+    """Run a labelvault command until the block ends; it is ended by its own process id."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "labelvault", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        yield started
+    finally:
+        started.send_signal(signal.SIGTERM)
+        try:
+            started.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.communicate()
+
+
+def private(path, text):
+    """Write a file that only its owner reads."""
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    return private(tmp_path / "tokens", f"lab:{TOKEN}\nada:{OTHER_TOKEN}\n")
+
+
+@pytest.fixture
+def vault_url(tmp_path):
+    url = f"sqlite:///{tmp_path}/vendor/vault.db"
+    Vault.open(url).close()
+    return url
+
+
+@contextmanager
+def served(vault_url, *words, host="127.0.0.2"):
+    """Run `vendor serve`; give its address, once it listens, and its process."""
+    with process("vendor", "serve", "--vault", vault_url, "--host", host, "--port", 0, "--json", *words) as running:
+        line = running.stdout.readline()
+        assert line, running.stderr.read()
+        yield json.loads(line)["listening"], running
+
+
+@pytest.mark.parametrize("fault", [None, "lost_reply"])
+def test_three_machines_meet_over_http(tmp_path, vault_url, tokens, fault):
+    """Seal, enrol, grant, join, open, close, receipts, with the issuer and the vendor as processes of their own."""
+    turn = [0]
+
+    def plan(asked):
+        turn[0] += 1
+        return fault if turn[0] % 5 == 0 else None
+
+    with served(vault_url, "--token-file", tokens) as (upstream, _):
+        assert upstream.startswith("http://127.0.0.2:")
+        with serving(Hostile(Forward(upstream), plan), "127.0.0.3") as address:
+            _play(tmp_path, address)
+    with Vault.open(vault_url) as vault:
+        assert [entry.event for entry in vault.receipts()] == ["opened", "closed"]
+
+
+def _play(folder, address):
+    passphrase = private(folder / "passphrase", "a passphrase of the tests\n")
+    lab_home, ada_home = folder / "lab", folder / "ada"
+    with (
+        Client.create(lab_home, PassphraseRoot("a passphrase of the tests", parameters=CHEAP), address) as lab,
+        Contractor.create(ada_home, "a passphrase of the tests", label="ada", parameters=CHEAP) as me,
+    ):
+        private(lab_home / "vault.token", TOKEN)
+        private(ada_home / "vault.token", OTHER_TOKEN)
+        project = lab.create_project("eval", floor_bytes=256)
+        assert not project.seal(write_project(folder / "source")).errors
+        lab.enroll(me.card(), fingerprint=me.card_fingerprint, name="ada")
+        terms = Limits(max_open=1, max_total=5, per_hour=5, lease_ttl_s=600)
+        grant = project.grant("ada", Scope(batches=project.batches()), expires_at=utc_now() + DAY, limits=terms)
+        invite = lab.invite(grant.grant_id)
+        assert me.join(invite, fingerprint=lab.fingerprint).vault == address
+        task = project.items("task")[0].item
+        words = ("client", "issuer", "run", "--home", lab_home, "--passphrase-file", passphrase, "--json")
+        with process(*words):
+            with me.begin(task, timeout_s=30) as opening:
+                reader, writer = os.pipe()
+                opening.show(writer)
+                os.close(writer)
+                with os.fdopen(reader) as shown:
+                    assert GUIDELINE in shown.read()
+            deadline = time.monotonic() + 20
+            while not [e for e in lab.ledger_entries() if isinstance(e, ReceiptEntry) and e.event == "closed"]:
+                me.post_due_receipts()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        (released,) = (e for e in lab.ledger_entries() if isinstance(e, Released))
+        assert released.task == task
+        lab.verify_ledger()
+
+
+def test_serve_tells_strangers_nothing_and_ends_on_a_signal(vault_url, tokens, monkeypatch):
+    """Without a token nothing; on SIGTERM it lets waiters go, ends with 0 and leaves no trace of a traceback."""
+    monkeypatch.setattr(http_send, "_PAUSE_S", 0.001)
+    with served(vault_url, "--token-file", tokens) as (address, running):
+        with closing(open_relay(address)) as stranger, pytest.raises(RelayError, match="token"):
+            stranger.fetch(BOX)
+        with closing(open_relay(address, token=TOKEN)) as ours:
+            ours.post(BOX, b"one")
+            assert [text for _, text in ours.fetch(BOX, wait_s=1)] == [b"one"]
+        started = time.monotonic()
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=20)
+        assert running.returncode == 0, err
+        assert time.monotonic() - started < 8
+        assert "Traceback" not in err
+        assert TOKEN not in out + err
+
+
+def test_serve_without_tokens_serves_this_machine_only(vault_url):
+    """It warns, and takes no name but this machine's for its own: a page of elsewhere can't rebind its way in."""
+    import httpx
+
+    with served(vault_url, host="127.0.0.1") as (address, running):
+        with closing(open_relay(address)) as relay:
+            relay.post(BOX, b"one")
+        path = f"{address}/v1/mailboxes/{BOX.hex()}/messages"
+        for host, status in (("evil.example", 401), ("localhost:1", 200), ("[::1]:1", 200), ("", 401)):
+            headers = {"host": host, "labelvault-version": "1"}
+            assert httpx.get(path, headers=headers, trust_env=False).status_code == status, host
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == 0
+    assert "no tokens" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host", "0.0.0.0"], "--token-file"),  # noqa: S104 - refused
+        (["--host", "192.0.2.1"], "--token-file"),
+        (["--behind-proxy"], "--token-file"),
+        (["--host", "0.0.0.0", "--token-file", "TOKENS"], "in the clear"),  # noqa: S104 - refused
+        (["--host", "vault.example", "--token-file", "TOKENS"], "in the clear"),
+        (["--tls-cert", "TOKENS"], "belong together"),
+        (["--tls-cert", "TOKENS", "--tls-key", "OPEN"], "chmod 600"),
+        (["--token-file", "EMPTY"], "no token"),
+        (["--platform-token-file", "EMPTY"], "no token"),
+        (["--port", "TAKEN"], "can't listen"),
+    ],
+)
+def test_serve_refuses_to_listen_carelessly(tmp_path, vault_url, tokens, capsys, words, said):
+    """Strangers, tokens in the clear, open keys and empty lists: a usage error before anything listens."""
+    private(tmp_path / "empty", "# nobody\n")
+    shutil.copy(tokens, tmp_path / "open")
+    (tmp_path / "open").chmod(0o644)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = {
+            "TOKENS": tokens,
+            "EMPTY": tmp_path / "empty",
+            "OPEN": tmp_path / "open",
+            "TAKEN": taken.getsockname()[1],
+        }
+        code = run(["vendor", "serve", "--vault", vault_url, *(str(given.get(word, word)) for word in words)])
+    assert code == exits.USAGE
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_serve_refuses_an_open_token_file(tmp_path, vault_url, tokens, capsys):
+    """Tokens that others can read are no tokens."""
+    tokens.chmod(0o640)
+    assert run(["vendor", "serve", "--vault", vault_url, "--token-file", str(tokens)]) == exits.UNREACHABLE
+    assert "chmod 600" in capsys.readouterr().err
+
+
+def test_without_the_extra_each_door_says_so(monkeypatch, vault_url, capsys):
+    """The core install has no HTTP; what needs it names the extra."""
+    for name in ("labelvault.relay.http", "labelvault.vendor.http"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(RelayError, match=r"labelvault\[service\]"):
+        open_relay("https://vault.example")
+    assert run(["vendor", "serve", "--vault", vault_url]) == exits.USAGE
+    assert "labelvault[service]" in " ".join(capsys.readouterr().err.split())
