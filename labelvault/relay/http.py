@@ -7,11 +7,12 @@ this side read without end, send it elsewhere, or learn more than the vault lear
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
+from labelvault.crypto.merkle import leaf_hash
 from labelvault.errors import ConflictError, FormatError, LabelVaultError, NotFoundError, RelayError, StoreError
 from labelvault.relay.http_address import parse_address
 from labelvault.relay.http_send import Answer, Call, Sender
@@ -31,7 +32,16 @@ from labelvault.relay.http_wire import (
     parse_page,
     split_leaves,
 )
-from labelvault.stores.checks import check_id, check_int, check_key, check_message, check_page
+from labelvault.stores.checks import (
+    check_id,
+    check_int,
+    check_key,
+    check_message,
+    check_page,
+    check_stream,
+    split,
+    whole,
+)
 from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_PAYLOAD_BYTES, ItemPart, StoredItem
 from labelvault.wire.ids import KEY_ID_BYTES
 from labelvault.wire.items import MAX_HEADER_BYTES
@@ -93,6 +103,20 @@ class HttpRelay:
         if stored.new > len(items):
             raise _no_sense("more items than it was sent")
         return stored.new
+
+    def put_stream(self, header: bytes, size: int, pieces: Iterable[bytes], queue: bytes | None) -> tuple[bytes, ...]:
+        """Store an item version whose payload comes in pieces; see `Relay`. It is held in memory: at most 70 MiB.
+
+        Raises:
+            FormatError: also a payload that is larger.
+        """
+        check_stream(header, size, queue)
+        if size > MAX_PAYLOAD_BYTES:
+            raise FormatError(f"{size} bytes sealed; at most {MAX_PAYLOAD_BYTES} (70 MiB) go over HTTP")
+        payload = whole(pieces, size)
+        leaves = tuple(map(leaf_hash, split(payload)))
+        self.put_items([StoredItem(header, payload, leaves, queue)])
+        return leaves
 
     def read_item(
         self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None

@@ -4,7 +4,7 @@ Every operation is atomic, durable when it returns, and idempotent: done again w
 lost answer it changes nothing more. `tests/stores/conformance.py` holds each backend to this page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -40,6 +40,27 @@ class Store(Protocol):
         """
         ...
 
+    def put_stream(
+        self, header: bytes, size: int, pieces: Iterable[bytes], queue: bytes | None, now: datetime
+    ) -> tuple[bytes, ...]:
+        """Store one item version whose payload comes in pieces, in constant memory; return its leaf hashes.
+
+        As `put_items` otherwise: whole or not at all, durable on return, and the same again is a no-op. What `pieces`
+        raises goes through, and nothing was stored then.
+
+        Args:
+            header: canonical bytes.
+            size: of the payload, 1 byte to 66 GiB.
+            pieces: the payload in 1 MiB leaves, the last one shorter.
+            queue: as in `StoredItem`.
+            now: aware UTC.
+
+        Raises:
+            ConflictError: as `put_items`.
+            FormatError: a malformed header, or pieces that do not give the size.
+        """
+        ...
+
     def read_item(
         self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
     ) -> ItemPart:
@@ -47,6 +68,7 @@ class Store(Protocol):
 
         Raises:
             NotFoundError: no such item version.
+            FormatError: also a range of more than 70 MiB.
         """
         ...
 
@@ -130,7 +152,12 @@ class Store(Protocol):
         ...
 
     def purge(self, now: datetime, *, keep_days: int = 0) -> Purged:
-        """Forget expired claims, and drop acked messages: all, or those posted at least `keep_days` ago."""
+        """Forget expired claims, drop what interrupted puts left, and drop acked messages.
+
+        Args:
+            now: aware UTC.
+            keep_days: keep acked messages that were posted less than this many days ago.
+        """
         ...
 
     def check(self) -> list[Damage]:

@@ -1,7 +1,7 @@
 """What a store takes: bounds on every argument, checked before anything is touched. All backends use it."""
 
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,6 +16,7 @@ from labelvault.stores.values import (
     MAX_MESSAGE_BYTES,
     MAX_PAGE,
     MAX_PAYLOAD_BYTES,
+    MAX_STREAM_PAYLOAD_BYTES,
     StoredItem,
 )
 from labelvault.wire.codec import MAX_INT
@@ -67,6 +68,35 @@ def _check_item(item: StoredItem) -> CheckedItem:
     if len(item.leaves) != len(found) or not all(map(hmac.compare_digest, found, item.leaves)):
         raise FormatError(f"the payload of item {header.item.hex()} does not give its leaf hashes")
     return CheckedItem(header, item)
+
+
+def check_stream(header: bytes, size: int, queue: bytes | None) -> ItemHeader:
+    """Check what goes before a payload that comes as a stream; return the header, parsed.
+
+    Raises:
+        FormatError: a malformed header or queue, or a size out of bounds.
+    """
+    if queue is not None:
+        check_id(queue, "a queue id")
+    check_int(size, "a payload's size", 1, MAX_STREAM_PAYLOAD_BYTES)
+    return parse_header(header)
+
+
+def whole(pieces: Iterable[bytes], size: int) -> bytes:
+    """Return a payload that comes in pieces.
+
+    Raises:
+        FormatError: it has another size; not more than that is held.
+    """
+    found, held = [], 0
+    for piece in pieces:
+        held += len(piece)
+        if held > size:
+            break
+        found.append(piece)
+    if held != size:
+        raise FormatError(f"the payload has not the {size} bytes that were announced")
+    return b"".join(found)
 
 
 def split(payload: bytes) -> Iterator[bytes]:

@@ -1,15 +1,18 @@
-"""The SQLite store: items and mailboxes in one file, for any number of processes on one machine.
+"""The SQLite store: items and mailboxes in one file, large payloads beside it, for any processes on one machine.
 
 WAL with synchronous=FULL: what was acknowledged survives a power cut. This module checks arguments and draws
 the transactions; `sqlite_items`, `sqlite_claims` and `sqlite_check` hold what happens within them.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from labelvault.crypto.merkle import leaf_hash
 from labelvault.errors import StoreError
 from labelvault.stores import sqlite_check, sqlite_claims, sqlite_items
 from labelvault.stores.checks import (
@@ -23,11 +26,15 @@ from labelvault.stores.checks import (
     check_message,
     check_owner,
     check_page,
+    check_stream,
     coarse,
     message_hash,
     milliseconds,
     parse_receipt,
+    split,
+    whole,
 )
+from labelvault.stores.payload_files import FILE_ABOVE_BYTES, PayloadFiles
 from labelvault.stores.sqlite_files import Connections
 from labelvault.stores.values import (
     MAX_PENDING,
@@ -62,6 +69,7 @@ class SQLiteStore:
         """
         self._path = path.absolute()
         self._files = Connections(self._path, create=create)
+        self._payloads = PayloadFiles(self._path)
         self._max_pending = max_pending
 
     def put_items(self, items: Sequence[StoredItem], now: datetime) -> int:
@@ -73,13 +81,47 @@ class SQLiteStore:
         with self._files.write() as db:
             return sum(sqlite_items.put(db, item, hour) for item in in_order)
 
+    def put_stream(
+        self, header: bytes, size: int, pieces: Iterable[bytes], queue: bytes | None, now: datetime
+    ) -> tuple[bytes, ...]:
+        """Store an item version whose payload comes in pieces; see `Store`."""
+        parsed = check_stream(header, size, queue)
+        hour = coarse(now, HOUR_S)
+        if size <= FILE_ABOVE_BYTES:
+            payload = whole(pieces, size)
+            leaves = tuple(map(leaf_hash, split(payload)))
+            self.put_items([StoredItem(header, payload, leaves, queue)], now)
+            return leaves
+        with self._files.read():
+            # A store that is closed or gone says so before anything is written.
+            pass
+        with self._payloads.receive(pieces, size, hour) as received:
+            item = sqlite_items.NewItem(parsed, header, size, received.leaves, queue)
+            try:
+                with self._files.write() as db:
+                    if not sqlite_items.is_stored(db, item):
+                        sqlite_items.insert(db, item, (b"" for _ in item.leaves), hour)
+                        # Last, so that all that can fail but the commit has not failed.
+                        self._payloads.place(received, item.key)
+            except StoreError:
+                self._drop_orphan(item.key)
+                raise
+        return item.leaves
+
+    def _drop_orphan(self, key: tuple[bytes, bytes, int]) -> None:
+        """After a failed commit, take back the file: under the lock, as another process may have put the same."""
+        # If this fails too, a purge collects it.
+        with suppress(StoreError), self._files.write() as db:
+            if not sqlite_items.has_row(db, key):
+                self._payloads.drop(key)
+
     def read_item(
         self, client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None
     ) -> ItemPart:
         """Return a range of a payload; see `Store`."""
         check_key(client, item, version)
         with self._files.read() as db:
-            return sqlite_items.read(db, (client, item, version), offset, length)
+            return sqlite_items.read(db, (client, item, version), offset, length, self._payloads)
 
     def read_leaves(self, client: bytes, item: bytes, version: int) -> tuple[bytes, ...]:
         """Return stored leaf hashes; see `Store`."""
@@ -200,11 +242,11 @@ class SQLiteStore:
             acked_messages=acked,
             message_bytes=message_bytes,
             receipts=receipts,
-            stored_bytes=pages * page_bytes,
+            stored_bytes=pages * page_bytes + self._payloads.stored_bytes(),
         )
 
     def purge(self, now: datetime, *, keep_days: int = 0) -> Purged:
-        """Drop acked messages and forget expired claims; see `Store`."""
+        """Drop acked messages and files without a row, forget expired claims; see `Store`."""
         check_int(keep_days, "keep_days", 0, 36_500)
         oldest_kept = coarse(now, MINUTE_S) - keep_days * _DAY_MINUTES
         with self._files.write() as db:
@@ -212,7 +254,9 @@ class SQLiteStore:
                 "DELETE FROM messages WHERE acked = 1 AND (? = 0 OR posted_minute <= ?)",
                 (keep_days, oldest_kept),
             ).rowcount
-            return Purged(messages, sqlite_claims.forget_expired(db, milliseconds(now)))
+            claims = sqlite_claims.forget_expired(db, milliseconds(now))
+            # Under the write lock, so that no put is between its file's name and its row.
+            return Purged(messages, claims, self._payloads.collect(partial(sqlite_items.has_row, db)))
 
     def check(self) -> list[Damage]:
         """Return whatever is not as it was stored; see `Store`."""

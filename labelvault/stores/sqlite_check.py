@@ -3,15 +3,17 @@
 import hmac
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from labelvault.crypto.merkle import leaf_hash
 from labelvault.errors import FormatError, StoreError
 from labelvault.stores.checks import item_checksum, message_hash, parse_receipt
+from labelvault.stores.payload_files import PayloadFiles
 from labelvault.stores.sqlite_files import Connections
 from labelvault.stores.values import Damage
-from labelvault.wire.items import parse_header
+from labelvault.wire.items import LEAF_BYTES, parse_header
 
 
 def find_damage(path: Path) -> list[Damage]:
@@ -25,7 +27,7 @@ def find_damage(path: Path) -> list[Damage]:
     found: list[Damage] = []
     files = Connections(path, create=False)
     try:
-        for scan in (_backend, _items, _messages, _receipts):
+        for scan in (_backend, partial(_items, payloads=PayloadFiles(path)), _messages, _receipts):
             try:
                 with files.read() as db:
                     for damage in scan(db):
@@ -46,12 +48,12 @@ def _backend(db: sqlite3.Connection) -> Iterator[Damage]:
         yield Damage("backend", f"a row of {table} belongs to nothing in {parent}")
 
 
-def _items(db: sqlite3.Connection) -> Iterator[Damage]:
+def _items(db: sqlite3.Connection, payloads: PayloadFiles) -> Iterator[Damage]:
     rows = db.execute("SELECT client, item, version, project, header, size, queue, stored_hour, checksum FROM items")
     for row in rows:
         try:
-            problem = _item_problem(db, *row)
-        except sqlite3.DatabaseError as error:
+            problem = _item_problem(db, payloads, *row)
+        except (sqlite3.DatabaseError, StoreError) as error:
             problem = str(error)
         if problem is not None:
             client, item, version = row[:3]
@@ -60,6 +62,7 @@ def _items(db: sqlite3.Connection) -> Iterator[Damage]:
 
 def _item_problem(
     db: sqlite3.Connection,
+    payloads: PayloadFiles,
     client: bytes,
     item: bytes,
     version: int,
@@ -84,6 +87,9 @@ def _item_problem(
     for expected, (number, leaf, data) in enumerate(pieces):
         if number != expected:
             return f"piece {expected} is missing"
+        if not data:
+            # A stored piece is never empty: this one's bytes are in the payload's file.
+            data = payloads.read((client, item, version), number * LEAF_BYTES, LEAF_BYTES)
         if not hmac.compare_digest(leaf_hash(data), leaf):
             return f"piece {number} does not give its leaf hash"
         leaves.append(leaf)

@@ -7,7 +7,9 @@ from typing import Final
 from labelvault.wire.codec import MAX_BYTES
 
 MAX_PAYLOAD_BYTES: Final = 70 * 1024 * 1024
-"""64 MiB of content, its padding and its AEAD overhead."""
+"""What is put or read in one piece: 64 MiB of content, its padding and its AEAD overhead."""
+MAX_STREAM_PAYLOAD_BYTES: Final = 66 * 1024**3
+"""What is put as a stream: 64 GiB of content, likewise."""
 MAX_MESSAGE_BYTES: Final = MAX_BYTES
 MAX_PENDING: Final = 10_000
 """Messages that wait in one mailbox; one more is refused, so a flood fills one mailbox only."""
@@ -163,10 +165,17 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge dropped."""
+    """What a purge dropped.
+
+    Attributes:
+        messages: acked ones.
+        claims: expired ones.
+        files: payloads that an interrupted put left.
+    """
 
     messages: int
     claims: int
+    files: int = 0
 
 
 @dataclass(frozen=True, slots=True)

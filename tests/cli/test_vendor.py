@@ -54,7 +54,7 @@ def test_commands_need_a_vault(tmp_path, cli, command):
         ),
         (["ls"], {"queues"}),
         (["ls", "--items"], {"queues", "items"}),
-        (["purge"], {"messages", "claims"}),
+        (["purge"], {"messages", "claims", "files"}),
     ],
 )
 def test_reports_come_as_json_and_as_tables(home, cli, command, keys):

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from labelvault.crypto.sign import SigningKey
-from labelvault.errors import ConflictError, FormatError, NotFoundError, StoreError
+from labelvault.errors import ConflictError, FormatError, NotFoundError, ProjectError, StoreError
 from labelvault.stores.base import Store
 from labelvault.stores.values import (
     MAX_CLAIM_TTL_S,
     MAX_MESSAGE_BYTES,
     MAX_PAYLOAD_BYTES,
+    MAX_STREAM_PAYLOAD_BYTES,
     ItemPart,
     Purged,
     Queue,
@@ -32,6 +33,8 @@ from tests.stores.samples import (
     item,
     item_id,
     key_of,
+    pieces_of,
+    put_stream,
     receipt,
     snapshot,
     stored,
@@ -333,6 +336,129 @@ class StoreConformance:
             with pytest.raises(FormatError):
                 call()
         assert snapshot(store) == before
+
+    # --- payloads that come as streams ---
+
+    @pytest.mark.parametrize("size", [1, LEAF_BYTES, 2 * LEAF_BYTES, 2 * LEAF_BYTES + 1, 3 * LEAF_BYTES, 5_000_000])
+    def test_a_stream_comes_back_as_it_went_in(self, store, reopen, size):
+        """Header, payload, leaves and place in the queue are as if it had come in one piece."""
+        sealed = task(size=size)
+        assert put_stream(store, sealed) == sealed.leaves
+        for opened in (lambda: store, reopen):
+            each = opened()
+            assert each.read_item(*key_of(sealed)) == ItemPart(sealed.header, size, sealed.payload)
+            assert each.read_leaves(*key_of(sealed)) == sealed.leaves
+            assert each.queues(NOW) == [Queue(QUEUE, CLIENT, PROJECT, 1, 0, 0)]
+            assert each.status(NOW).item_bytes == size
+            assert each.status(NOW).stored_bytes >= size
+            assert each.check() == []
+
+    @pytest.mark.parametrize("offset", [0, 1, LEAF_BYTES - 1, 2 * LEAF_BYTES + 99, 3 * LEAF_BYTES + 100])
+    @pytest.mark.parametrize("length", [0, 1, LEAF_BYTES, LEAF_BYTES + 1, 10 * LEAF_BYTES, 2**63 - 1, None])
+    def test_any_range_of_a_stream_can_be_read(self, store, offset, length):
+        """A range is what slicing would give, and says the size of the whole."""
+        sealed = item(size=3 * LEAF_BYTES + 100)
+        put_stream(store, sealed)
+        part = store.read_item(*key_of(sealed), offset, length)
+        end = None if length is None else offset + length
+        assert part == ItemPart(sealed.header, len(sealed.payload), sealed.payload[offset:end])
+        for bad in ((len(sealed.payload) + 1, None), (-1, None), (0, -1)):
+            with pytest.raises(FormatError):
+                store.read_item(*key_of(sealed), *bad)
+
+    def test_C7_the_same_stream_again_changes_nothing(self, store):
+        """Also where the first came in one piece, or the second does."""
+        for number, size in ((1, 5000), (2, 3 * LEAF_BYTES + 9)):
+            sealed = task(number, size=size)
+            put_stream(store, sealed)
+            before = snapshot(store)
+            assert put_stream(store, sealed) == sealed.leaves
+            assert store.put_items([sealed], NOW + DAY) == 0
+            assert snapshot(store) == before
+        sealed = task(3, size=3 * LEAF_BYTES)
+        store.put_items([sealed], NOW)
+        before = snapshot(store)
+        assert put_stream(store, sealed) == sealed.leaves
+        assert snapshot(store) == before
+
+    @pytest.mark.parametrize("size", [5000, 3 * LEAF_BYTES + 9])
+    def test_another_stream_under_the_same_version_conflicts(self, store, size):
+        """Other bytes, project or queue: refused, and what is stored stays."""
+        sealed = task(size=size)
+        put_stream(store, sealed)
+        before = snapshot(store)
+        others = [task(size=size, seed="other"), task(size=size + 1), task(size=size, queue=b"n" * 16), item(size=size)]
+        for other in others:
+            with pytest.raises(ConflictError):
+                put_stream(store, other)
+            assert snapshot(store) == before
+        assert store.check() == []
+
+    def test_G12_a_stream_of_other_pieces_is_refused_whole(self, store):
+        """Too little, too much, empty or shifted pieces leave nothing behind."""
+        before = snapshot(store)
+        sealed = item(size=3 * LEAF_BYTES + 9)
+        a, b, c, d = pieces_of(sealed)
+        batches: list[tuple[bytes, ...]] = [
+            (a, b, c),
+            (a, b, c, d, b"x"),
+            (a, b, c, d, b""),
+            (a, b"", b, c, d),
+            (a[:-1], b, c, d),
+            (a + b, c, d),
+        ]
+        for pieces in batches:
+            with pytest.raises(FormatError):
+                store.put_stream(sealed.header, len(sealed.payload), iter(pieces), None, NOW)
+        small = item(size=100)
+        batches = [(), (small.payload[:99],), (small.payload, b"x"), (small.payload, small.payload)]
+        for pieces in batches:
+            with pytest.raises(FormatError):
+                store.put_stream(small.header, 100, iter(pieces), None, NOW)
+        for header, size, queue in ((b"junk", 100, None), (small.header, 100, b"q"), (small.header, 0, None)):
+            with pytest.raises(FormatError):
+                store.put_stream(header, size, iter([small.payload]), queue, NOW)
+        with pytest.raises(FormatError):
+            store.put_stream(small.header, MAX_STREAM_PAYLOAD_BYTES + 1, iter([small.payload]), None, NOW)
+        assert snapshot(store) == before
+
+    @pytest.mark.parametrize("size", [5000, 3 * LEAF_BYTES + 9])
+    def test_what_the_pieces_raise_goes_through_and_leaves_nothing(self, store, size):
+        """A source that fails in the middle, even with an OSError, is no failure of the store."""
+        sealed, before = item(size=size), snapshot(store)
+
+        def broken(error):
+            yield from pieces_of(sealed)[:-1]
+            raise error
+
+        for error in (ProjectError("changed"), OSError("source"), KeyboardInterrupt()):
+            with pytest.raises(type(error)) as caught:
+                store.put_stream(sealed.header, size, broken(error), None, NOW)
+            assert caught.value is error
+            assert snapshot(store) == before
+        assert put_stream(store, sealed) == sealed.leaves
+
+    def test_streams_of_one_version_from_several_threads_are_one(self, store):
+        """Whoever is first stores it; the same is a no-op, and what differs conflicts."""
+        same, other = task(size=3 * LEAF_BYTES), task(size=3 * LEAF_BYTES, seed="other")
+        outcomes: list[Any] = []
+
+        def put(sealed):
+            try:
+                outcomes.append((sealed, put_stream(store, sealed)))
+            except ConflictError as error:
+                outcomes.append((sealed, error))
+
+        threads = [threading.Thread(target=put, args=(each,)) for each in (same, other, same, other, same)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(outcomes) == 5
+        winner = next(sealed for sealed, outcome in outcomes if isinstance(outcome, tuple))
+        assert all((sealed is winner) == isinstance(outcome, tuple) for sealed, outcome in outcomes)
+        assert store.read_item(*key_of(winner)).data == winner.payload
+        assert store.check() == []
 
     # --- messages ---
 
@@ -782,6 +908,8 @@ class StoreConformance:
         store.close()
         for call in (
             lambda: store.put_items([task(2)], NOW),
+            lambda: put_stream(store, task(2)),
+            lambda: put_stream(store, task(2, size=3 * LEAF_BYTES)),
             lambda: store.read_item(CLIENT, item_id(1), 1),
             lambda: store.read_leaves(CLIENT, item_id(1), 1),
             lambda: store.list_items(client=None, project=None, after=None, limit=1),

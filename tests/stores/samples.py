@@ -51,6 +51,16 @@ def tasks(count, **options) -> list[StoredItem]:
     return [task(number, **options) for number in range(count)]
 
 
+def pieces_of(each: StoredItem) -> list[bytes]:
+    """Its payload as a stream gives it."""
+    return [each.payload[at : at + LEAF_BYTES] for at in range(0, len(each.payload), LEAF_BYTES)]
+
+
+def put_stream(store: Store, each: StoredItem, now=NOW) -> tuple[bytes, ...]:
+    """Put an item version as a stream."""
+    return store.put_stream(each.header, len(each.payload), iter(pieces_of(each)), each.queue, now)
+
+
 def key_of(each: StoredItem) -> tuple[bytes, bytes, int]:
     """What an item version is read by."""
     header = parse_header(each.header)
