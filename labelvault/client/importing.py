@@ -7,14 +7,16 @@ import hashlib
 import json
 import mimetypes
 import os
+import random
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from labelvault.client.files import STREAM_ABOVE_BYTES, LargeFile, changed, open_regular
 from labelvault.client.settings import FILE_NAME, Settings
-from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, Label
+from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, MAX_STREAM_BYTES, Label
 from labelvault.errors import ProjectError
 
 FOLDERS: Final = {
@@ -38,7 +40,9 @@ class SourceItem:
     Attributes:
         source: names it within the project: a path, or a path, `#` and a row's id.
         requires: paths of what opens with it.
+        content: empty if `large` has it.
         place: where it stands, for messages: file, and line if it is a row.
+        large: the file of an item that is sealed as a stream.
     """
 
     source: str
@@ -50,6 +54,12 @@ class SourceItem:
     requires: tuple[str, ...]
     content: bytes = field(repr=False)
     place: tuple[str, int | None]
+    large: LargeFile | None = None
+
+    @property
+    def size(self) -> int:
+        """Of the content, in bytes."""
+        return len(self.content) if self.large is None else self.large.size
 
 
 class ProjectFolder:
@@ -73,6 +83,7 @@ class ProjectFolder:
             raise ProjectError(f"{path} is not a folder")
         self._path = path
         self.errors: list[ProjectError] = []
+        self._large: dict[str, LargeFile] = {}
         self.settings = self._read_settings()
         self._files = {folder: self._list(folder) for folder in (*FOLDERS, "tasks")}
         self._known = {name for folder in FOLDERS for name in self._files[folder]}
@@ -113,10 +124,13 @@ class ProjectFolder:
                 path = Path(directory) / name
                 if name.startswith("."):
                     continue
-                if not stat.S_ISREG(path.lstat().st_mode):
-                    self.errors.append(ProjectError("neither a file nor a folder; not followed", self._relative(path)))
+                info, relative = path.lstat(), self._relative(path)
+                if not stat.S_ISREG(info.st_mode):
+                    self.errors.append(ProjectError("neither a file nor a folder; not followed", relative))
                     continue
-                found.append(self._relative(path))
+                if info.st_size > STREAM_ABOVE_BYTES and folder in FOLDERS:
+                    self._large[relative] = LargeFile(path, relative, info.st_size, info.st_mtime_ns)
+                found.append(relative)
         return sorted(found)
 
     def _walk_error(self, error: OSError) -> None:
@@ -130,11 +144,11 @@ class ProjectFolder:
     def _read(self, name: str) -> bytes:
         """Read a regular file of the folder, at most one item's size; refuse one that changes meanwhile."""
         try:
-            with open(self._path / name, "rb", opener=_open_regular) as stream:
+            with open(self._path / name, "rb", opener=open_regular) as stream:
                 before = os.fstat(stream.fileno())
                 if before.st_size > MAX_CONTENT_BYTES:
                     raise ProjectError(
-                        f"{before.st_size} bytes; an item holds at most {MAX_CONTENT_BYTES} (64 MiB)", name
+                        f"{before.st_size} bytes; at most {MAX_CONTENT_BYTES} (64 MiB) are read at once", name
                     )
                 data = stream.read(MAX_CONTENT_BYTES + 1)
                 after = os.fstat(stream.fileno())
@@ -144,7 +158,7 @@ class ProjectFolder:
             after.st_size,
             after.st_mtime_ns,
         ):
-            raise ProjectError("changed while it was read; seal again when it is at rest", name)
+            raise changed(name)
         return data
 
     def count(self) -> int:
@@ -180,7 +194,9 @@ class ProjectFolder:
                 raise ProjectError(f"[requires] nests deeper than {MAX_FILE_DEPTH} below {name!r}", FILE_NAME)
             yield name
 
-        for start in folder_of:
+        # Large ones go to the vault one by one, as they come: at random, so that order says nothing.
+        large = random.SystemRandom().sample(sorted(self._large), len(self._large))
+        for start in (*large, *folder_of):
             try:
                 for name in visit(start, ()):
                     yield name, folder_of[name]
@@ -206,7 +222,11 @@ class ProjectFolder:
             raise ProjectError(f"a path of more than {_MAX_NAME_BYTES} bytes", path)
         requires = self._known_paths(self.settings.file_requires.get(path, ()), FILE_NAME, None)
         batch = "gold" if kind == "gold" else None
-        return SourceItem(path, kind, name, _media_type(path), batch, (), requires, self._read(path), (path, None))
+        large = self._large.get(path)
+        if large is not None and large.size > MAX_STREAM_BYTES:
+            raise ProjectError(f"{large.size} bytes; an item holds at most {MAX_STREAM_BYTES} (64 GiB)", path)
+        content = b"" if large is not None else self._read(path)
+        return SourceItem(path, kind, name, _media_type(path), batch, (), requires, content, (path, None), large)
 
     def _task_items(self, path: str) -> Iterator[SourceItem]:
         if not path.endswith(".jsonl"):
@@ -271,15 +291,6 @@ def row_source(path: str, name: str) -> str:
     return f"{path.replace('%', '%25').replace('#', '%23')}#{name}"
 
 
-def _open_regular(path: str, flags: int) -> int:
-    # Non-blocking, so that a FIFO put there since the listing can't hang the run; then only regular files are read.
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("not a regular file")
-    return descriptor
-
-
 def _media_type(path: str) -> str:
     suffix = Path(path).suffix.lower()
     return _MEDIA_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
@@ -287,7 +298,7 @@ def _media_type(path: str) -> str:
 
 def _parse_row(path: str, line: int, content: bytes) -> dict[str, Any]:
     if len(content) > MAX_CONTENT_BYTES:
-        raise ProjectError(f"{len(content)} bytes; an item holds at most {MAX_CONTENT_BYTES} (64 MiB)", path, line)
+        raise ProjectError(f"{len(content)} bytes; a row holds at most {MAX_CONTENT_BYTES} (64 MiB)", path, line)
     try:
         row = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
 from labelvault.client.importing import ProjectFolder
 from labelvault.client.records import ContractorRecord, GrantRecord, ItemRecord, SealReport
-from labelvault.client.sealing import SealTarget, seal_folder
+from labelvault.client.sealing import seal_folder
+from labelvault.client.versions import SealTarget
 from labelvault.envelope.metadata import KINDS, Metadata
 from labelvault.errors import FormatError
 from labelvault.ledger.entries import Granted

@@ -2,76 +2,47 @@
 
 A window is reserved in the catalog (version numbers and wraps), stored at the vault, then made current with its ledger
 entries. A crash in between leaves reserved versions that nothing names; the next run seals those items again under the
-next number. Windows are shuffled before they are stored, so that order says nothing.
+next number. Windows are shuffled before they are stored, so that order says nothing. A large file goes alone, as a
+stream: interrupted, it alone is sealed again.
 """
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from labelvault.client.files import HashedSource, LargeFile
 from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.client.records import OpeningSummary, SealReport
-from labelvault.crypto.hashing import tagged_hash
+from labelvault.client.versions import NewVersion, SealTarget, batch_id, complete, make_current
+from labelvault.client.versions import reserve as _reserve
+from labelvault.crypto.hashing import tagged_state
 from labelvault.crypto.random import random_bytes
-from labelvault.database import Database
+from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import SealedItem, seal_item
-from labelvault.errors import FormatError, ProjectError
+from labelvault.envelope.stream import seal_stream
+from labelvault.errors import FormatError, ProjectError, RelayError
 from labelvault.issuer.catalog import opened_together
-from labelvault.keys.kek import Kek, wrap_context, wrap_dek
-from labelvault.ledger.entries import Sealed
-from labelvault.relay.protocol import Relay, StoredItem
+from labelvault.keys.kek import wrap_context, wrap_dek
+from labelvault.relay.protocol import StoredItem
 from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from labelvault.wire.schema import encode_record
-from labelvault.wire.times import to_ms
 
 WINDOW_ITEMS: Final = 256
 WINDOW_BYTES: Final = 32 * 1024 * 1024
 _SOURCE_LABEL: Final = b"labelvault/v1/source\0"
-
-Record = Callable[[list[Sealed]], None]
-"""Appends entries to the ledger and signs a checkpoint, inside the open transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealTarget:
-    """Where sealed items go.
-
-    Attributes:
-        client: 32 bytes.
-        project: 16 bytes.
-        floor_bytes: padding floor.
-        kek: the project's.
-        record: writes the ledger.
-        now: the client's time.
-    """
-
-    database: Database
-    relay: Relay
-    client: bytes
-    project: bytes
-    floor_bytes: int
-    kek: Kek
-    record: Record
-    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
     """One sealed item version on its way to vault and catalog."""
 
-    source: SourceItem
-    header: ItemHeader
+    version: NewVersion
     sealed: SealedItem
-    wrapped: bytes
-    metadata: bytes
-    source_hash: bytes
-    batch: bytes | None
-    is_new: bool
 
 
 @dataclass(slots=True)
@@ -136,20 +107,11 @@ def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
         source.kind,
         source.name,
         source.media_type,
-        len(source.content),
+        source.size,
         source.labels,
         tuple(sorted(set(requires))),
     )
     encoded = encode_record(metadata)
-    batch_name = (source.batch or "").encode()
-    source_hash = tagged_hash(
-        _SOURCE_LABEL,
-        len(batch_name).to_bytes(4, "big"),
-        batch_name,
-        len(encoded).to_bytes(4, "big"),
-        encoded,
-        source.content,
-    )
     row = target.database.row(
         "SELECT i.item, i.version, (SELECT max(version) FROM versions v WHERE v.item = i.item), c.source_hash"
         " FROM items i LEFT JOIN versions c ON c.item = i.item AND c.version = i.version"
@@ -158,42 +120,84 @@ def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
         source.source,
     )
     item = bytes(row[0]) if row else random_bytes(ID_BYTES)
-    if row and row[3] is not None and bytes(row[3]) == source_hash:
+    known = bytes(row[3]) if row and row[3] is not None else None
+    # A large file that is new is read once only: there is nothing to compare it with.
+    source_hash = None if source.large is not None and known is None else _source_hash(source, encoded)
+    if known is not None and source_hash == known:
         run.tally["same"] += 1
     else:
         header = ItemHeader(ITEM_FORMAT, target.client, target.project, item, (row[2] or 0) + 1 if row else 1)
-        sealed, dek = seal_item(header, metadata, source.content, floor_bytes=target.floor_bytes)
-        context = wrap_context(sealed.header, sealed.digest, target.kek.kek_id, target.kek.generation)
-        wrapped = wrap_dek(target.kek, dek, context)
-        is_new = row is None or row[1] is None
-        batch = _batch_id(source, target)
-        run.window.append(_Pending(source, header, sealed, wrapped, encoded, source_hash, batch, is_new))
-        run.tally["new" if is_new else "changed"] += 1
+        if source.large is not None:
+            _flush(target, run)
+            _seal_large(source, source.large, header, metadata, source_hash, target)
+        else:
+            run.window.append(_sealed(source, header, metadata, source_hash or b"", target))
+        run.tally["new" if row is None or row[1] is None else "changed"] += 1
     run.items[source.source] = item
     if source.kind == "task":
         run.groups.setdefault((source.batch or "", source.requires), []).append(item)
 
 
-def _batch_id(source: SourceItem, target: SealTarget) -> bytes | None:
-    if source.batch is None:
-        return None
-    gold = source.kind == "gold"
-    with target.database.transaction():
-        target.database.execute(
-            "INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?)",
-            random_bytes(ID_BYTES),
-            target.project,
-            source.batch,
-            gold,
-        )
-    return bytes(
-        target.database.scalar(
-            "SELECT batch FROM batches WHERE project = ? AND name = ? AND gold = ?",
-            target.project,
-            source.batch,
-            gold,
-        )
+def _source_state(source: SourceItem, encoded: bytes) -> "hashlib._Hash":
+    batch_name = (source.batch or "").encode()
+    return tagged_state(
+        _SOURCE_LABEL, len(batch_name).to_bytes(4, "big"), batch_name, len(encoded).to_bytes(4, "big"), encoded
     )
+
+
+def _source_hash(source: SourceItem, encoded: bytes) -> bytes:
+    state = _source_state(source, encoded)
+    if source.large is not None:
+        return source.large.hash(state)
+    state.update(source.content)
+    return state.digest()
+
+
+def _sealed(
+    source: SourceItem, header: ItemHeader, metadata: Metadata, source_hash: bytes, target: SealTarget
+) -> _Pending:
+    sealed, dek = seal_item(header, metadata, source.content, floor_bytes=target.floor_bytes)
+    new = NewVersion(
+        source,
+        header,
+        batch_id(target, source),
+        encode_record(metadata),
+        len(sealed.payload),
+        source_hash,
+        sealed.digest,
+        _wrapped(target, sealed.header, sealed.digest, dek),
+    )
+    return _Pending(new, sealed)
+
+
+def _wrapped(target: SealTarget, header: bytes, digest: bytes, dek: SecretBytes) -> bytes:
+    return wrap_dek(target.kek, dek, wrap_context(header, digest, target.kek.kek_id, target.kek.generation))
+
+
+def _seal_large(
+    source: SourceItem,
+    large: LargeFile,
+    header: ItemHeader,
+    metadata: Metadata,
+    source_hash: bytes | None,
+    target: SealTarget,
+) -> None:
+    """Reserve, store, make current, one large file alone; its digest is known only once it is stored."""
+    encoded = encode_record(metadata)
+    with large.open() as stream:
+        hashed = HashedSource(stream, _source_state(source, encoded), source_hash, large.place)
+        sealed = seal_stream(header, metadata, hashed, large.size, floor_bytes=target.floor_bytes)
+        new = NewVersion(source, header, batch_id(target, source), encoded, sealed.payload_bytes)
+        with target.database.transaction():
+            _reserve(target.database, target, new)
+        leaves = target.relay.put_stream(sealed.header, sealed.payload_bytes, iter(sealed), None)
+    if leaves != sealed.leaves:
+        raise RelayError("the vault has stored other bytes than it was given")
+    wrapped = _wrapped(target, sealed.header, sealed.digest, sealed.dek)
+    new = replace(new, source_hash=hashed.digest(), digest=sealed.digest, wrapped=wrapped)
+    with target.database.transaction():
+        complete(target.database, new)
+        make_current(target, [new])
 
 
 def _flush(target: SealTarget, run: _Run) -> None:
@@ -205,62 +209,15 @@ def _flush(target: SealTarget, run: _Run) -> None:
     database = target.database
     with database.transaction():
         for pending in window:
-            _reserve(database, target, pending)
+            _reserve(database, target, pending.version)
     target.relay.put_items([_stored(pending) for pending in window])
     with database.transaction():
-        for pending in window:
-            # Another run may have sealed a later version meanwhile: an older one never becomes current again.
-            database.execute(
-                "UPDATE items SET version = ?, name = ?, batch = ? WHERE item = ? AND coalesce(version, 0) < ?",
-                pending.header.version,
-                pending.source.name,
-                pending.batch,
-                pending.header.item,
-                pending.header.version,
-            )
-        target.record(
-            [
-                Sealed(
-                    at=target.now,
-                    project=target.project,
-                    item=pending.header.item,
-                    version=pending.header.version,
-                    digest=pending.sealed.digest,
-                )
-                for pending in window
-            ]
-        )
-
-
-def _reserve(database: Database, target: SealTarget, pending: _Pending) -> None:
-    source = pending.source
-    database.execute(
-        "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, NULL)",
-        pending.header.item,
-        target.project,
-        source.kind,
-        source.source,
-        source.name,
-        pending.batch,
-    )
-    database.execute(
-        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        pending.header.item,
-        pending.header.version,
-        pending.sealed.digest,
-        len(pending.sealed.payload),
-        pending.wrapped,
-        target.kek.kek_id,
-        target.kek.generation,
-        pending.source_hash,
-        pending.metadata,
-        to_ms(target.now),
-    )
+        make_current(target, [pending.version for pending in window])
 
 
 def _stored(pending: _Pending) -> StoredItem:
     # Only tasks stand in a queue: nothing tells the vendor what the rest is.
-    queue = pending.batch if pending.source.kind == "task" else None
+    queue = pending.version.batch if pending.version.source.kind == "task" else None
     return StoredItem(pending.sealed.header, pending.sealed.payload, pending.sealed.leaves, queue)
 
 

@@ -19,7 +19,12 @@ def tagged_hash(label: bytes, *parts: bytes) -> bytes:
     Returns:
         32 bytes.
     """
+    return tagged_state(label, *parts).digest()
+
+
+def tagged_state(label: bytes, *parts: bytes) -> "hashlib._Hash":
+    """Return the state of `tagged_hash` after these parts, for a last part that comes in pieces."""
     state = hashlib.sha256(label)
     for part in parts:
         state.update(part)
-    return state.digest()
+    return state

@@ -177,15 +177,16 @@ def test_a_file_that_becomes_a_link_or_a_pipe_meanwhile_is_not_followed(folder: 
 
 
 def test_an_oversized_file_is_refused_unread(folder: Path) -> None:
-    """One byte over 64 MiB, sparse: told with its size; the rest is read."""
+    """One byte over 64 GiB, or rows over 64 MiB, sparse: told with its size; the rest is read."""
     with (folder / "attachments" / "big.bin").open("wb") as stream:
-        stream.truncate(64 * 1024 * 1024 + 1)
+        stream.truncate(64 * 1024**3 + 1)
     with (folder / "tasks" / "big.jsonl").open("wb") as stream:
         stream.truncate(1 << 33)
     items, faults = read(folder)
     assert sorted(faults) == [("attachments/big.bin", None), ("tasks/big.jsonl", None)]
     assert len(items) == GOOD
-    assert "64 MiB" in messages(folder)[0]
+    assert "64 GiB" in messages(folder)[0]
+    assert "64 MiB" in messages(folder)[1]
 
 
 def test_a_file_that_can_not_be_read_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,8 @@ def files_of(path: Path) -> list[Path]:
 
 def age(monkeypatch, seconds):
     """Let the system's clock be so much later."""
-    true = payload_files.time.time
-    monkeypatch.setattr(payload_files.time, "time", lambda: true() + seconds)
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + seconds)
 
 
 def test_small_streams_rest_in_the_database_and_large_ones_beside_it(store, path):

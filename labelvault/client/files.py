@@ -1,0 +1,145 @@
+"""Files of a project folder: only regular ones, never through a symlink, and whole or not at all."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from labelvault.errors import ProjectError
+
+STREAM_ABOVE_BYTES: Final = 8 * 1024 * 1024
+"""Larger files are sealed as streams, and never held in memory."""
+_READ_BYTES: Final = 1024 * 1024
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Open a file for `open(opener=)`: not through a symlink, and nothing but a regular file."""
+    # Non-blocking, so that a FIFO put there since the listing can't hang the run; then only regular files are read.
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return descriptor
+
+
+def changed(place: str) -> ProjectError:
+    """Return the fault of a file that was not at rest."""
+    return ProjectError("changed while it was read; seal again when it is at rest", place)
+
+
+@dataclass(frozen=True, slots=True)
+class LargeFile:
+    """A file too large to be held in memory, as it was when the folder was read.
+
+    Attributes:
+        path: where it is.
+        place: its name in the folder, for messages.
+        size: in bytes.
+        mtime_ns: when it was changed last.
+    """
+
+    path: Path = field(repr=False)
+    place: str
+    size: int
+    mtime_ns: int
+
+    @contextmanager
+    def open(self) -> Iterator["CheckedFile"]:
+        """Open it for one reading from begin to end.
+
+        Raises:
+            ProjectError: it can't be read, or is not the file any more that it was.
+        """
+        try:
+            stream = open(self.path, "rb", buffering=0, opener=open_regular)  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise ProjectError(f"can't be read: {error.strerror or error}", self.place) from error
+        with stream:
+            checked = CheckedFile(self, stream)
+            checked.check()
+            yield checked
+
+    def hash(self, state: Any) -> bytes:
+        """Return a hash over what `state` has taken already, and the content.
+
+        Args:
+            state: of `hashlib`; it is changed.
+
+        Raises:
+            ProjectError: as `open`; or it changed meanwhile.
+        """
+        with self.open() as stream:
+            while data := stream.read(_READ_BYTES):
+                state.update(data)
+        return bytes(state.digest())
+
+
+class CheckedFile:
+    """Gives a large file's content, and its end only if the file is then still as it was listed."""
+
+    def __init__(self, large: LargeFile, stream: "BinaryIO | Any") -> None:
+        """Read a file that is open."""
+        self._large = large
+        self._stream = stream
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes; none at the end.
+
+        Raises:
+            ProjectError: it can't be read, or changed.
+        """
+        try:
+            data: bytes = self._stream.read(size)
+        except OSError as error:
+            raise ProjectError(f"can't be read: {error.strerror or error}", self._large.place) from error
+        if not data:
+            self.check()
+        return data
+
+    def check(self) -> None:
+        """Refuse a file of another size or time.
+
+        Raises:
+            ProjectError: it changed since it was listed.
+        """
+        now = os.fstat(self._stream.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self._large.size, self._large.mtime_ns):
+            raise changed(self._large.place)
+
+
+class HashedSource:
+    """A content source that hashes what it gives, and refuses to end with another hash than expected."""
+
+    def __init__(self, source: CheckedFile, state: Any, expected: bytes | None, place: str) -> None:
+        """Read through a file.
+
+        Args:
+            source: gives the content.
+            state: of `hashlib`, with what goes before the content.
+            expected: the hash that an earlier reading gave, if there was one.
+            place: for messages.
+        """
+        self._source = source
+        self._state = state
+        self._expected = expected
+        self._place = place
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes; none at the end.
+
+        Raises:
+            ProjectError: the content is not what it was when it was hashed before.
+        """
+        data = self._source.read(size)
+        if data:
+            self._state.update(data)
+        elif self._expected is not None and self._state.digest() != self._expected:
+            raise changed(self._place)
+        return data
+
+    def digest(self) -> bytes:
+        """Return the hash over all that was read."""
+        return bytes(self._state.digest())
