@@ -287,18 +287,15 @@ class Forward:
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
-        self._client: httpx.AsyncClient | None = None
 
     async def __call__(self, scope, receive, send) -> None:
         """Forward one request."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(trust_env=False, timeout=60)
         message = await receive()
         query = f"?{scope['query_string'].decode()}" if scope["query_string"] else ""
         headers = [(key, value) for key, value in scope["headers"] if key != b"host"]
-        got = await self._client.request(
-            scope["method"], f"{self._upstream}{scope['path']}{query}", headers=headers, content=message["body"]
-        )
+        asked = {"headers": headers, "content": message["body"]}
+        async with httpx.AsyncClient(trust_env=False, timeout=60, base_url=self._upstream) as client:
+            got = await client.request(scope["method"], f"{scope['path']}{query}", **asked)
         passed = [(key.lower(), value) for key, value in got.headers.raw if key.lower() != b"date"]
         await send({"type": "http.response.start", "status": got.status_code, "headers": passed})
         await send({"type": "http.response.body", "body": got.content})

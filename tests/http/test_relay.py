@@ -5,6 +5,7 @@ import ipaddress
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -12,12 +13,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from labelvault.errors import KeystoreError, KeystoreForeignError, RelayError, StoreError
+from labelvault.errors import FormatError, KeystoreError, KeystoreForeignError, RelayError, StoreError
 from labelvault.keys.token import read_token
 from labelvault.relay import http_send, http_wire, open_relay
 from labelvault.relay.http import HttpRelay
 from labelvault.relay.http_address import parse_address
 from labelvault.vendor.http import HttpService
+from labelvault.wire.schema import encode_record
 from tests.http.serving import QUICK, TOKEN, TOKENS, raw_server, serving
 from tests.stores.samples import BOX, item, key_of
 
@@ -371,3 +373,61 @@ def test_certificates_are_always_checked(vault, tmp_path, monkeypatch, name, tru
                 with pytest.raises(RelayError, match="can't be reached"):
                     relay.post(BOX, b"one")
     assert vault.status().pending_messages == (1 if trusted and str(name.value) == "127.0.0.1" else 0)
+
+
+# --- bounds of a batch ---
+
+
+def test_a_batch_too_large_for_http_is_not_sent(monkeypatch):
+    """FormatError before anything goes out, so that nothing is half stored."""
+    monkeypatch.setattr("labelvault.relay.http.MAX_BATCH_BYTES", 10_000)
+    with raw_server(b"") as (address, requests), closing(HttpRelay(address)) as relay:
+        with pytest.raises(FormatError, match="at most 10000"):
+            relay.put_items([item(1), item(2)])
+        assert requests == []
+
+
+def test_a_vault_that_takes_less_says_so(vault):
+    """A server with smaller limits than ours: a relay error, and nothing is stored."""
+    service = HttpService(vault, TOKENS, limits=replace(QUICK, batch_bytes=1000))
+    with (
+        serving(service.app) as address,
+        closing(HttpRelay(address, token=TOKEN)) as relay,
+        pytest.raises(RelayError, match="HTTP 413"),
+    ):
+        relay.put_items([item()])
+    assert vault.status().items == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (lambda relay: relay.put_items([item()]), (200, encode_record(http_wire.Stored(2)), "")),
+        (lambda relay: relay.post(BOX, b"one"), (201, b"", "")),
+        (lambda relay: relay.read_item(*key_of(item())), (200, b"x", "labelvault-item: 8")),
+        (lambda relay: relay.read_item(*key_of(item())), (200, b"x", "labelvault-item: " + "80" * 257)),
+        (lambda relay: relay.read_item(*key_of(item())), (200, b"", "labelvault-item: 80")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (200, b"x", "labelvault-item: 80")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (206, b"x", "content-range: bytes 4-4/9")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (206, b"x", "content-range: bytes 5-5/9")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (206, b"x", "content-range: bytes 5-8/9")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (206, b"x", "content-range: bytes 5-4/9")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (206, b"x", "content-range: bytes 5-5/99999999999")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (416, b"", "content-range: bytes */9")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (416, b"", "content-range: bytes 0-0/4")),
+        (lambda relay: relay.read_item(*key_of(item()), 5), (416, b"", "x: y")),
+        (lambda relay: relay.read_leaves(*key_of(item())), (200, b"", "")),
+        (lambda relay: relay.read_leaves(*key_of(item())), (200, b"l" * 33, "")),
+    ],
+)
+def test_answers_that_fit_no_question(call, answer):
+    """Sizes, ranges and counts must be those that were asked for."""
+    status, body, line = answer
+    size = "" if status == 204 else f"content-length: {len(body)}\r\n"
+    head = f"HTTP/1.1 {status} X\r\n{size}connection: close\r\n{line + chr(13) + chr(10) if line else ''}\r\n"
+    with (
+        raw_server(head.encode() + body) as (address, _),
+        closing(HttpRelay(address)) as relay,
+        pytest.raises(RelayError),
+    ):
+        call(relay)
