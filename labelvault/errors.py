@@ -62,6 +62,10 @@ class LeaseClosedError(LeaseError):
     """The opening was closed; its key is gone."""
 
 
+class LargePartError(LabelVaultError):
+    """An opened item is too large to be held in memory as a whole; its `open()` gives it as a file."""
+
+
 class DeniedError(LabelVaultError):
     """The issuer answered with a signed denial.
 

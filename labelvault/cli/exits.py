@@ -86,6 +86,7 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     (errors.LeaseExpiredError, Outcome(REFUSED, "Open the task again: labelvault contractor open ITEM.")),
     (errors.LeaseClosedError, Outcome(REFUSED, "Open the task again: labelvault contractor open ITEM.")),
     (errors.LeaseError, Outcome(REFUSED, "See what is open: labelvault contractor list.")),
+    (errors.LargePartError, Outcome(BAD_INPUT, "Get it as a file: labelvault contractor open ITEM --to DIR.")),
     (
         errors.SignatureError,
         Outcome(AUTHENTICITY, "Don't go on; get the file again from its sender, another way than before."),

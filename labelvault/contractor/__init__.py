@@ -6,7 +6,7 @@ Keys that open anything live for one opening, in a child process that exits when
 
 from labelvault.contractor.contractor import Contractor
 from labelvault.contractor.membership import Membership
-from labelvault.contractor.opening import Opened, OpenedPart
+from labelvault.contractor.parts import Opened, OpenedPart
 from labelvault.contractor.records import OpeningRecord
 from labelvault.contractor.task import Task
 from labelvault.contractor.worker import Opening

@@ -5,28 +5,32 @@ parent: it goes to a descriptor that the parent hands over, or into a directory.
 """
 
 import os
+import select
 import selectors
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from labelvault import errors
 from labelvault.contractor.clock import Deadline, elapsed_s
 from labelvault.contractor.membership import Membership, read_certificate, read_invite
-from labelvault.contractor.opening import Opened, open_lease, read_lease
+from labelvault.contractor.opening import open_lease, read_lease
 from labelvault.contractor.output import OutputDirectory
+from labelvault.contractor.parts import LargeItems, Opened
 from labelvault.contractor.show import render
 from labelvault.crypto.hpke import OneTimeKey
-from labelvault.errors import FormatError, LabelVaultError, RelayError
+from labelvault.errors import FormatError, LabelVaultError, LeaseClosedError, LeaseExpiredError, RelayError
 from labelvault.relay import open_relay
 from labelvault.relay.local import utc_now
-from labelvault.relay.protocol import ItemPart, Relay
+from labelvault.relay.protocol import MAX_PAYLOAD_BYTES, ItemPart, Relay
 from labelvault.wire.codec import Value, decode, encode
 from labelvault.wire.frame import Signed, open_frame
-from labelvault.wire.items import ItemHeader
+from labelvault.wire.items import LEAF_BYTES, ItemHeader
 from labelvault.wire.messages import OpenRequest
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
@@ -119,7 +123,9 @@ class Child:
                 return False
             raise FormatError("not a command")
         except (LabelVaultError, OSError) as error:
-            send(self._channel, {"error": _kind(error), "message": str(error)[:2000]})
+            # Nobody may be left to hear it.
+            with suppress(OSError):
+                send(self._channel, {"error": _kind(error), "message": str(error)[:2000]})
             return command != "open"
         finally:
             for descriptor in descriptors:
@@ -131,16 +137,27 @@ class Child:
         key, self._key = self._key, None
         membership, request = _membership(message)
         lease, outer = read_lease(message["lease"], request, membership, self._clock())
+        deadline = Deadline(outer, self._asked_s, self._clock)
         relay = open_relay(membership.vault, token=message.get("token"))
         try:
-            opened = open_lease(lease, outer, key, membership, reader(relay))
+            large = large_items(relay, partial(self._check_wanted, deadline))
+            opened = open_lease(lease, outer, key, membership, reader(relay), large)
+            if message["folder"] is not None:
+                return write_parts(Path(message["folder"]), opened)
         finally:
             relay.close()
-        if message["folder"] is None:
-            self._opened = opened
-            self._deadline = Deadline(outer, self._asked_s, self._clock)
-            return []
-        return write_parts(Path(message["folder"]), opened)
+        self._opened, self._deadline = opened, deadline
+        return []
+
+    def _check_wanted(self, deadline: Deadline) -> None:
+        """Stop the writing of a large item when the lease ends, or the parent wants no more or is gone.
+
+        Raises:
+            LeaseExpiredError, LeaseClosedError: so it is.
+        """
+        check_live(deadline)
+        if select.select([self._channel], [], [], 0)[0]:
+            raise LeaseClosedError("the opening was ended while its files were written")
 
     def _show(self, descriptors: list[int]) -> None:
         if self._opened is None or len(descriptors) != 1:
@@ -158,8 +175,40 @@ def _membership(message: dict[str, Any]) -> tuple[Membership, Signed[OpenRequest
 
 
 def reader(relay: Relay) -> Callable[[ItemHeader], ItemPart]:
-    """Return how `open_lease` fetches items through a relay."""
-    return lambda header: relay.read_item(header.client, header.item, header.version)
+    """Return how `open_lease` fetches items through a relay: most in one call, the largest their first leaf only."""
+
+    def read(header: ItemHeader) -> ItemPart:
+        first = relay.read_item(header.client, header.item, header.version, 0, LEAF_BYTES)
+        if first.size == len(first.data) or first.size > MAX_PAYLOAD_BYTES:
+            return first
+        rest = relay.read_item(header.client, header.item, header.version, len(first.data))
+        return ItemPart(first.header, first.size, first.data + rest.data)
+
+    return read
+
+
+def large_items(relay: Relay, guard: Callable[[], None]) -> LargeItems:
+    """Return how `open_lease` reads ranges through a relay.
+
+    Args:
+        relay: stays open as long as anything is read.
+        guard: raises once the opening is over.
+    """
+    return LargeItems(
+        lambda header: relay.read_leaves(header.client, header.item, header.version),
+        lambda header, offset, length: relay.read_item(header.client, header.item, header.version, offset, length).data,
+        guard,
+    )
+
+
+def check_live(deadline: Deadline) -> None:
+    """Refuse to go on after the lease's end.
+
+    Raises:
+        LeaseExpiredError: it has come.
+    """
+    if deadline.remaining_s() <= 0:
+        raise LeaseExpiredError("the lease has expired")
 
 
 def write_parts(folder: Path, opened: Opened) -> list[tuple[int, int]]:
@@ -171,7 +220,7 @@ def write_parts(folder: Path, opened: Opened) -> list[tuple[int, int]]:
     with OutputDirectory.create(folder) as directory:
         try:
             for part in (opened.task, *opened.required):
-                directory.write(part.name, part.content)
+                directory.write_pieces(part.name, part.pieces())
             return list(directory.inodes())
         except BaseException:
             directory.erase()

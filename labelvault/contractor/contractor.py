@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
 
-from labelvault.contractor.child import reader
+from labelvault.contractor.child import check_live, large_items, reader
 from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
 from labelvault.contractor.exchange import DirectExchange, EpochChanged, Exchange, MailboxExchange, acceptor
 from labelvault.contractor.joining import Joined
@@ -224,13 +224,15 @@ class Contractor:
         close = partial(self._close, outer, "best-effort")
         self._log.leased(outer, self.now(), None)
         try:
-            opened = open_lease(lease, outer, key, membership, reader(self._relay(membership)))
+            relay, deadline = self._relay(membership), Deadline(outer, asked_s, self._clock)
+            large = large_items(relay, partial(check_live, deadline))
+            opened = open_lease(lease, outer, key, membership, reader(relay), large)
             self._opened(outer, [])
         except BaseException:
             # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
             close()
             raise
-        return Task(opened, Deadline(outer, asked_s, self._clock), close)
+        return Task(opened, deadline, close)
 
     def begin(
         self,

@@ -5,17 +5,25 @@ and the digest of every item have been checked (docs/spec.md, section 6).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, NoReturn
+from functools import partial
+from typing import Final
 
 from labelvault.contractor.membership import Membership, newer_certificate, read_certificate
+from labelvault.contractor.parts import LargeItems, Opened, OpenedPart
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
-from labelvault.envelope.metadata import Metadata
+from labelvault.envelope.ranges import SealedReader
 from labelvault.envelope.seal import OpenedItem, open_item
-from labelvault.errors import ClockError, DecryptionError, FormatError, LeaseError, LeaseExpiredError, TamperedError
-from labelvault.relay.protocol import ItemPart
+from labelvault.errors import (
+    ClockError,
+    DecryptionError,
+    FormatError,
+    LeaseError,
+    LeaseExpiredError,
+    TamperedError,
+)
+from labelvault.relay.protocol import MAX_PAYLOAD_BYTES, MAX_STREAM_PAYLOAD_BYTES, ItemPart
 from labelvault.wire.frame import Signed, Signer, open_frame, parse_frame, sign_message
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from labelvault.wire.messages import (
@@ -35,54 +43,7 @@ REQUEST_LIFETIME: Final = timedelta(minutes=5)
 CLOCK_SKEW: Final = timedelta(seconds=120)
 
 ReadItem = Callable[[ItemHeader], ItemPart]
-"""Fetches one item version's header and whole payload from the vault."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedPart:
-    """One opened item. Its content is kept out of repr, pickle and copy."""
-
-    item: bytes
-    version: int
-    metadata: Metadata = field(repr=False)
-    content: bytes = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.metadata.name
-
-    @property
-    def kind(self) -> str:
-        """guideline, rubric, task or attachment."""
-        return self.metadata.kind
-
-    @property
-    def media_type(self) -> str:
-        """Of the content."""
-        return self.metadata.media_type
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """What the client attached."""
-        return {label.name: label.value for label in self.metadata.labels}
-
-    @property
-    def text(self) -> str:
-        """The content as UTF-8 text; bytes that are none show as replacement characters."""
-        return self.content.decode("utf-8", "replace")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("opened items are not pickled or copied")
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A task and what it requires, opened."""
-
-    outer: LeaseOuter
-    task: OpenedPart
-    required: tuple[OpenedPart, ...]
+"""Fetches one item version's header and payload from the vault: whole up to 70 MiB, of a larger one any part."""
 
 
 def make_request(
@@ -192,7 +153,12 @@ def read_lease(
 
 
 def open_lease(
-    lease: Signed[Lease], outer: LeaseOuter, key: OneTimeKey, membership: Membership, read_item: ReadItem
+    lease: Signed[Lease],
+    outer: LeaseOuter,
+    key: OneTimeKey,
+    membership: Membership,
+    read_item: ReadItem,
+    large: LargeItems | None = None,
 ) -> Opened:
     """Open a verified lease, and every item that it names.
 
@@ -202,6 +168,7 @@ def open_lease(
         key: the request's one-time key.
         membership: under which the lease was verified.
         read_item: fetches from the vault; nothing that it returns is trusted.
+        large: likewise, of what is too large for memory; without it such items are refused.
 
     Raises:
         DecryptionError: the lease is not sealed to this key, or a DEK does not open its item.
@@ -215,7 +182,7 @@ def open_lease(
     ids = [leased.item for leased in secrets.items]
     if ids[0] != outer.item or len(set(ids)) != len(ids):
         raise LeaseError("the lease does not begin with its task, or names an item twice")
-    parts = tuple(_open_part(leased, outer, read_item) for leased in secrets.items)
+    parts = tuple(_open_part(leased, outer, read_item, large) for leased in secrets.items)
     if parts[0].kind != "task" or any(part.kind in ("task", "gold") for part in parts[1:]):
         raise LeaseError("the lease holds items of kinds that don't open together")
     missing = {item for part in parts for item in part.metadata.requires} - set(ids)
@@ -239,14 +206,29 @@ def _decoded(plaintext: bytes) -> LeaseSecrets | None:
         return None
 
 
-def _open_part(leased: LeasedItem, outer: LeaseOuter, read_item: ReadItem) -> OpenedPart:
+def _open_part(
+    leased: LeasedItem, outer: LeaseOuter, read_item: ReadItem, large: LargeItems | None = None
+) -> OpenedPart:
     header = ItemHeader(ITEM_FORMAT, outer.client, outer.project, leased.item, leased.version)
     served = read_item(header)
+    dek = SecretBytes(leased.dek)
+    if served.size > MAX_PAYLOAD_BYTES and large is not None:
+        if served.size > MAX_STREAM_PAYLOAD_BYTES:
+            raise TamperedError("the vault served an item of a size that none has")
+        reader = SealedReader(
+            served.header,
+            header,
+            leased.digest,
+            dek,
+            served.size,
+            large.leaves(header),
+            partial(large.read, header),
+            large.guard,
+        )
+        return OpenedPart(leased.item, leased.version, reader.metadata, b"", reader)
     if served.size != len(served.data):
         raise TamperedError("the vault served a part of the item")
-    opened: OpenedItem = open_item(
-        served.header, served.data, SecretBytes(leased.dek), expected=header, digest=leased.digest
-    )
+    opened: OpenedItem = open_item(served.header, served.data, dek, expected=header, digest=leased.digest)
     return OpenedPart(leased.item, leased.version, opened.metadata, opened.content)
 
 

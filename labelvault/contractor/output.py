@@ -5,13 +5,14 @@ relative to a descriptor of the directory, a name is never followed, and nothing
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 from labelvault.contractor.filenames import safe_file_name
 from labelvault.errors import OutputError
-from labelvault.keys.files import DIRECTORY_MODE, FILE_MODE, write_all
+from labelvault.keys.files import DIRECTORY_MODE, FILE_MODE
 from labelvault.wire.codec import MAX_INT
 
 _MAX_TRIES: Final = 10_000
@@ -66,7 +67,7 @@ class OutputDirectory:
             raise
 
     @classmethod
-    def resume(cls, path: Path, inodes: frozenset[tuple[int, int]]) -> Self:
+    def resume(cls, path: Path, inodes: frozenset[tuple[int, int]] | None) -> Self:
         """Take a directory that an earlier process wrote, to erase it.
 
         A file system gives the number of a removed file to another one; so what somebody puts into this directory
@@ -90,7 +91,7 @@ class OutputDirectory:
             raise OutputError(f"{path} is not there any more, or is a symlink: {error.strerror}") from error
         directory = cls(path, parent, descriptor)
         for name in os.listdir(descriptor):
-            if _inode(name, descriptor) in inodes:
+            if inodes is None or _inode(name, descriptor) in inodes:
                 directory._written.append(name)
         return directory
 
@@ -110,26 +111,37 @@ class OutputDirectory:
         return tuple(self._written)
 
     def write(self, name: str, data: bytes) -> str:
-        """Write one item to a new file.
+        """Write one item to a new file; see `write_pieces`."""
+        outcome = self._tried(name, iter((data,)))
+        # Raised from here, without its cause, because frames below hold the plaintext, and tracebacks may be logged
+        # with their locals.
+        del name, data
+        return self._finished(outcome)
+
+    def write_pieces(self, name: str, pieces: Iterator[bytes]) -> str:
+        """Write one item to a new file, piece by piece.
 
         Nothing that exists is touched: a name that is taken, on disk too, gets `-2`, `-3` and so on. If the
         disk fills up or fails, the file is removed again.
 
         Args:
             name: the item's, any text.
-            data: its content.
+            pieces: its content.
 
         Returns:
             the file's name within the directory.
 
         Raises:
-            OutputError: the file system refused, or the directory was erased or closed.
+            OutputError: the file system refused, or the directory was erased or closed. What `pieces` raises goes
+                through; no file is left then either.
         """
+        return self._finished(self._tried(name, pieces))
+
+    def _tried(self, name: str, pieces: Iterator[bytes]) -> str | OSError:
         self._check_open()
-        outcome = self._try_write(safe_file_name(name), data)
-        # The error is raised from here, without its cause, because the frames below still hold the plaintext,
-        # and tracebacks may be logged with their locals.
-        del name, data
+        return self._try_write(safe_file_name(name), pieces)
+
+    def _finished(self, outcome: str | OSError) -> str:
         if isinstance(outcome, OSError):
             raise OutputError(f"an opened item can't be written to {self.path}: {outcome.strerror}")
         self._written.append(outcome)
@@ -183,7 +195,7 @@ class OutputDirectory:
         if self._descriptor < 0:
             raise OutputError(f"{self.path} was closed")
 
-    def _try_write(self, safe: str, data: bytes) -> str | OSError:
+    def _try_write(self, safe: str, pieces: Iterator[bytes]) -> str | OSError:
         try:
             name, descriptor = self._open_new(safe)
         except OSError as error:
@@ -191,7 +203,11 @@ class OutputDirectory:
         try:
             try:
                 os.fchmod(descriptor, FILE_MODE)
-                write_all(descriptor, data)
+                for piece in pieces:
+                    _write(descriptor, piece)
+                    # No name for it when the next one fails.
+                    del piece
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)
         except BaseException as error:
@@ -233,6 +249,13 @@ class OutputDirectory:
         except FileNotFoundError:
             return False
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _write(descriptor: int, piece: bytes) -> None:
+    """Write all of a piece; `os.write` alone may stop early."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _inode(name: str, directory: int) -> tuple[int, int] | None:

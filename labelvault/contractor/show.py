@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from labelvault.contractor.display import safe_terminal_text
-from labelvault.contractor.opening import Opened, OpenedPart
+from labelvault.contractor.parts import Opened, OpenedPart
 
 _RULE: Final = "─"
 _WIDTH: Final = 78
@@ -24,11 +24,17 @@ def _part(part: OpenedPart) -> str:
 
 
 def _body(part: OpenedPart) -> str:
+    if part.is_large:
+        return _as_file(part)
     if part.media_type == "application/json":
         return safe_terminal_text(_json(part.text))
     if part.media_type.startswith("text/") or part.media_type == "application/jsonl":
         return safe_terminal_text(part.text)
-    return f"({part.media_type}, {len(part.content):,} bytes; open with --to DIR to get the file)"
+    return _as_file(part)
+
+
+def _as_file(part: OpenedPart) -> str:
+    return f"({part.media_type}, {part.size:,} bytes; open with --to DIR to get the file)"
 
 
 def _json(text: str) -> str:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from labelvault.contractor.clock import Deadline
-from labelvault.contractor.opening import Opened, OpenedPart
+from labelvault.contractor.parts import Opened, OpenedPart
 from labelvault.errors import LeaseClosedError, LeaseExpiredError
 
 
@@ -98,6 +98,7 @@ class Task:
     def close(self) -> None:
         """Drop the content and say so to the issuer. Closing again does nothing."""
         if self._opened is not None:
+            self._opened.close()
             self._opened = None
             self._on_close()
 

@@ -38,8 +38,20 @@ class SealedReader:
         metadata: the item's.
     """
 
-    __slots__ = ("__weakref__", "_files", "_held", "_leaves", "_opener", "_padding_checked", "_read", "_size", "_start",
-                 "header", "metadata")  # fmt: skip
+    __slots__ = (
+        "__weakref__",
+        "_files",
+        "_guard",
+        "_held",
+        "_leaves",
+        "_opener",
+        "_padding_checked",
+        "_read",
+        "_size",
+        "_start",
+        "header",
+        "metadata",
+    )
 
     def __init__(
         self,
@@ -50,6 +62,7 @@ class SealedReader:
         size: int,
         leaves: Sequence[bytes],
         read: Read,
+        guard: Callable[[], None] | None = None,
     ) -> None:
         """Check header, size and leaf hashes, and open the metadata.
 
@@ -61,6 +74,7 @@ class SealedReader:
             size: of the payload, as the vault says.
             leaves: the payload's leaf hashes, as the vault says.
             read: fetches payload bytes.
+            guard: called before any content is handed out; raises if that is over.
 
         Raises:
             TamperedError: header, size, leaf hashes or payload bytes are not those that the digest names.
@@ -70,7 +84,7 @@ class SealedReader:
             raise TamperedError("the vault served leaf hashes of another size")
         check_leaves(header, size, leaves, expected=expected, digest=digest)
         self.header = expected
-        self._size, self._leaves, self._read = size, tuple(leaves), read
+        self._size, self._leaves, self._read, self._guard = size, tuple(leaves), read, guard
         self._held: dict[int, bytes] = {}
         self._files: weakref.WeakSet[io.BufferedReader] = weakref.WeakSet()
         prefix = bytes(self._payload(0, min(PAYLOAD_PREFIX_BYTES, size)))
@@ -143,6 +157,8 @@ class SealedReader:
     def _live(self) -> ChunkOpener:
         if self._opener is None:
             raise LeaseClosedError("the item was closed; its key is gone")
+        if self._guard is not None:
+            self._guard()
         return self._opener
 
     def _head(self, opener: ChunkOpener) -> tuple[Metadata, int] | None:

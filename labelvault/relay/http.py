@@ -23,7 +23,7 @@ from labelvault.relay.http_wire import (
     LEAF_HASH_BYTES,
     MAX_BATCH_BYTES,
     MAX_ENCODED_PAGE,
-    MAX_LEAVES,
+    MAX_STORED_LEAVES,
     MAX_WAIT_S,
     VERSION,
     VERSION_HEADER,
@@ -42,7 +42,7 @@ from labelvault.stores.checks import (
     split,
     whole,
 )
-from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_PAYLOAD_BYTES, ItemPart, StoredItem
+from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_PAYLOAD_BYTES, MAX_STREAM_PAYLOAD_BYTES, ItemPart, StoredItem
 from labelvault.wire.ids import KEY_ID_BYTES
 from labelvault.wire.items import MAX_HEADER_BYTES
 from labelvault.wire.schema import decode_record
@@ -145,7 +145,7 @@ class HttpRelay:
         """Return stored leaf hashes; see `Relay`."""
         check_key(client, item, version)
         path = f"{_item_path(client, item, version)}/leaves"
-        call = Call("GET", path, MAX_LEAVES * LEAF_HASH_BYTES)
+        call = Call("GET", path, MAX_STORED_LEAVES * LEAF_HASH_BYTES)
         answer = self._send(call, f"item {item.hex()}", "NotFoundError")
         return _parsed(partial(split_leaves, _body(answer, 200)))
 
@@ -262,7 +262,7 @@ def _content_range(answer: Answer) -> tuple[int, int, int]:
     if answer.status != 206 or match is None or match[1] is None:
         raise _no_sense("no range")
     start, end, size = int(match[1]), int(match[2]) + 1, int(match[3])
-    if not start < end <= size <= MAX_PAYLOAD_BYTES:
+    if not start < end <= size <= MAX_STREAM_PAYLOAD_BYTES:
         raise _no_sense("a range that can't be")
     return start, end, size
 
@@ -270,7 +270,12 @@ def _content_range(answer: Answer) -> tuple[int, int, int]:
 def _nothing(answer: Answer, offset: int) -> ItemPart:
     """Return the empty part at a payload's very end; refuse an offset beyond it."""
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-    if match is None or match[1] is not None or not 1 <= int(match[3]) <= MAX_PAYLOAD_BYTES or offset < int(match[3]):
+    if (
+        match is None
+        or match[1] is not None
+        or not 1 <= int(match[3]) <= MAX_STREAM_PAYLOAD_BYTES
+        or offset < int(match[3])
+    ):
         raise _no_sense("no range where there is one")
     check_int(offset, "an offset", 0, int(match[3]))
     return ItemPart(_item_header(answer), int(match[3]), b"")
@@ -278,7 +283,7 @@ def _nothing(answer: Answer, offset: int) -> ItemPart:
 
 def _part(answer: Answer, status: int, size: int, data: bytes) -> ItemPart:
     _body(answer, status)
-    if not 1 <= size <= MAX_PAYLOAD_BYTES:
+    if not 1 <= size <= MAX_STREAM_PAYLOAD_BYTES:
         raise _no_sense("a size that no item has")
     return ItemPart(_item_header(answer), size, data)
 

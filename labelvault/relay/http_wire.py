@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from labelvault.errors import ConflictError, FormatError, LabelVaultError, NotFoundError, StoreError
-from labelvault.stores.values import MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES, StoredItem
+from labelvault.stores.values import MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES, MAX_STREAM_PAYLOAD_BYTES, StoredItem
 from labelvault.wire.codec import MAX_BYTES, decode, encode
 from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.items import LEAF_BYTES, MAX_HEADER_BYTES
@@ -29,6 +29,8 @@ MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_WAIT_S: Final = 20.0
 """How long a request for messages may stay open."""
 MAX_LEAVES: Final = -(-MAX_PAYLOAD_BYTES // LEAF_BYTES)
+"""Of a payload that is put in one piece."""
+MAX_STORED_LEAVES: Final = -(-MAX_STREAM_PAYLOAD_BYTES // LEAF_BYTES)
 LEAF_HASH_BYTES: Final = 32
 HEAD_SIZE_BYTES: Final = 4
 MAX_ENCODED_PAGE: Final = MAX_PAGE_BYTES + MAX_MESSAGE_BYTES + 64 * MAX_PAGE_MESSAGES
@@ -139,8 +141,8 @@ def split_leaves(data: bytes) -> tuple[bytes, ...]:
         FormatError: none, too many, or not whole ones.
     """
     count, rest = divmod(len(data), LEAF_HASH_BYTES)
-    if rest or not 1 <= count <= MAX_LEAVES:
-        raise FormatError(f"leaf hashes are 1 to {MAX_LEAVES} times {LEAF_HASH_BYTES} bytes")
+    if rest or not 1 <= count <= MAX_STORED_LEAVES:
+        raise FormatError(f"leaf hashes are 1 to {MAX_STORED_LEAVES} times {LEAF_HASH_BYTES} bytes")
     return tuple(_pieces(data, LEAF_HASH_BYTES))
 
 

@@ -7,9 +7,15 @@ once their signature fits a key that the receiver already trusts.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from labelvault.stores.values import MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES, ItemPart, StoredItem
+from labelvault.stores.values import (
+    MAX_MESSAGE_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MAX_STREAM_PAYLOAD_BYTES,
+    ItemPart,
+    StoredItem,
+)
 
-__all__ = ["MAX_MESSAGE_BYTES", "MAX_PAYLOAD_BYTES", "ItemPart", "Relay", "StoredItem"]
+__all__ = ["MAX_MESSAGE_BYTES", "MAX_PAYLOAD_BYTES", "MAX_STREAM_PAYLOAD_BYTES", "ItemPart", "Relay", "StoredItem"]
 
 
 class Relay(Protocol):

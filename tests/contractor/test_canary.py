@@ -14,7 +14,8 @@ import pytest
 from labelvault.contractor import contractor as module
 from labelvault.contractor import opening
 from labelvault.contractor.membership import Membership
-from labelvault.contractor.opening import OpenedPart, open_lease, read_lease
+from labelvault.contractor.opening import open_lease, read_lease
+from labelvault.contractor.parts import OpenedPart
 from labelvault.crypto import hpke
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
@@ -123,8 +124,8 @@ def _failing(world: World) -> dict[str, Callable[[pytest.MonkeyPatch], None]]:
     def requires(patched: pytest.MonkeyPatch) -> None:
         real = opening._open_part
 
-        def part(leased: LeasedItem, outer: LeaseOuter, read: Any) -> OpenedPart:
-            found = real(leased, outer, read)
+        def part(leased: LeasedItem, outer: LeaseOuter, read: Any, large: Any) -> OpenedPart:
+            found = real(leased, outer, read, large)
             from dataclasses import replace
 
             metadata = replace(found.metadata, requires=(bytes(16),))

@@ -605,13 +605,14 @@ class TwoClients:
 
     def _collide(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Give the rival's project, items and batches the very ids that the first client's have."""
-        from labelvault.client import client, sealing
+        from labelvault.client import client, sealing, versions
 
         world = self.world
         items = {item.name: item.item for item in world.project.items()}
         monkeypatch.setattr(client, "random_bytes", lambda size: bytes(world.project.project_id))
         order = iter(self._in_sealing_order(items))
-        monkeypatch.setattr(sealing, "random_bytes", lambda size: next(order))
+        for module in (sealing, versions):
+            monkeypatch.setattr(module, "random_bytes", lambda size: next(order))
 
     def _in_sealing_order(self, items: dict[str, bytes]) -> list[bytes]:
         import sqlite3
