@@ -157,7 +157,7 @@ class Desk:
         opening = self._openings.pop(lease)
         opening.close()
         self._tell(
-            {"event": "closed", "item": opening.item, "lease": lease, "erased": "process-exit"},
+            {"event": "closed", "item": opening.item, "lease": lease, "erased": opening.erased},
             f"Closed {lease.hex()[:16]}; its process has exited.",
         )
 

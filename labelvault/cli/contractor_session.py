@@ -66,7 +66,10 @@ def open_item(
             _hold(opening, out)
         finally:
             opening.close()
-    out.result({**facts, "state": "closed", "erased": "process-exit"}, "Closed; the key and the text are gone.")
+    gone = "Closed; the key and the text are gone."
+    if opening.erased != "process-exit":
+        gone = "Closed; the key is gone. The file that the text went to is yours to delete, and the receipt says so."
+    out.result({**facts, "state": "closed", "erased": opening.erased}, gone)
 
 
 def _hold(opening: Opening, out: Output) -> None:

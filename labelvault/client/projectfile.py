@@ -44,12 +44,13 @@ def parse_project_file(text: str) -> Settings:
     """
     try:
         file = _ProjectFile.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ProjectError(f"not valid TOML: {error}", FILE_NAME) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ProjectError(f"{place}: {first['msg']}", FILE_NAME) from None
+    except (ValueError, RecursionError) as error:
+        # ValueError and not only its TOML kind: an integer of thousands of digits raises the bare one.
+        raise ProjectError(f"not valid TOML: {error}", FILE_NAME) from error
     tasks = file.tasks
     return Settings(
         id_column=tasks.id,

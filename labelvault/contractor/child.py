@@ -9,6 +9,8 @@ import select
 import selectors
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -77,10 +79,16 @@ def _read(channel: socket.socket, size: int) -> bytes:
 class Child:
     """One opening, from one-time key to exit."""
 
-    def __init__(self, channel: socket.socket, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        clock: Callable[[], datetime] = utc_now,
+        at_end: Callable[[], None] | None = None,
+    ) -> None:
         """Make the one-time key, and tell its public half."""
         self._channel = channel
         self._clock = clock
+        self._at_end = at_end
         self._key: OneTimeKey | None = OneTimeKey.generate()
         self._asked_s = elapsed_s()
         self._opened: Opened | None = None
@@ -112,7 +120,14 @@ class Child:
         try:
             if command == "open":
                 files = self._open(message)
-                send(self._channel, {"opened": [[device, inode] for device, inode in files]})
+                try:
+                    send(self._channel, {"opened": [[device, inode] for device, inode in files]})
+                except OSError:
+                    # Nobody will know of these files.
+                    if message["folder"] is not None:
+                        with OutputDirectory.resume(Path(message["folder"]), frozenset(files)) as directory:
+                            directory.erase()
+                    raise
                 # Written to disk, keys and plaintext have no more business in memory.
                 return message["folder"] is None
             if command == "show":
@@ -137,16 +152,19 @@ class Child:
         key, self._key = self._key, None
         membership, request = _membership(message)
         lease, outer = read_lease(message["lease"], request, membership, self._clock())
-        deadline = Deadline(outer, self._asked_s, self._clock)
+        self._deadline = Deadline(outer, self._asked_s, self._clock)
+        if message["folder"] is None and self._at_end is not None:
+            # A thread: this one may hang in a read from the vault, or in a write to someone who does not read.
+            threading.Thread(target=_wait_for, args=(self._deadline, self._at_end), daemon=True).start()
         relay = open_relay(membership.vault, token=message.get("token"))
         try:
-            large = large_items(relay, partial(self._check_wanted, deadline))
+            large = large_items(relay, partial(self._check_wanted, self._deadline))
             opened = open_lease(lease, outer, key, membership, reader(relay), large)
             if message["folder"] is not None:
                 return write_parts(Path(message["folder"]), opened)
         finally:
             relay.close()
-        self._opened, self._deadline = opened, deadline
+        self._opened = opened
         return []
 
     def _check_wanted(self, deadline: Deadline) -> None:
@@ -164,6 +182,12 @@ class Child:
             raise FormatError("nothing to show, or nowhere")
         with os.fdopen(os.dup(descriptors[0]), "w", encoding="utf-8", errors="replace") as target:
             target.write(render(self._opened))
+
+
+def _wait_for(deadline: Deadline, at_end: Callable[[], None]) -> None:
+    while (left := deadline.remaining_s()) > 0:
+        time.sleep(min(left, _LOOK_S))
+    at_end()
 
 
 def _membership(message: dict[str, Any]) -> tuple[Membership, Signed[OpenRequest]]:
@@ -235,7 +259,7 @@ def _kind(error: Exception) -> str:
 def main() -> None:
     """Run on the socket whose descriptor is the one argument."""
     channel = socket.socket(fileno=int(sys.argv[1]))
-    Child(channel).run()
+    Child(channel, at_end=lambda: os._exit(0)).run()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from labelvault.errors import (
     KeystoreError,
     LabelVaultError,
     LeaseError,
+    OutputError,
     RelayError,
     StoreError,
 )
@@ -254,6 +255,8 @@ class Contractor:
             As `open_task`, and OutputError when the directory can't be made or written.
         """
         folder = None if output is None else Path(output).absolute()
+        if folder is not None and folder.is_dir() and any(folder.iterdir()):
+            raise OutputError(f"{folder} is not empty")
         return self._anew(self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder))
 
     def _begin(self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None) -> Opening:
@@ -264,17 +267,18 @@ class Contractor:
         except BaseException:
             worker.stop()
             raise
-        self._log.leased(outer, self.now(), folder)
-        files: list[tuple[int, int]] = []
         try:
-            files = worker.open(membership, request, data, folder, read_token(self._home))
-            self._opened(outer, files)
+            self._log.leased(outer, self.now(), folder)
+            self._opened(outer, worker.open(membership, request, data, folder, read_token(self._home)))
         except BaseException:
             worker.stop()
-            if folder is not None and files:
-                _erase(folder, frozenset(files))
-            # Files may have been on a disk, which no exit erases.
-            self._close(outer, "process-exit" if folder is None else "best-effort")
+            try:
+                if folder is not None:
+                    # It was empty before (`begin`) and the child has exited: whatever is in it, the child wrote.
+                    _erase(folder, None)
+            finally:
+                # Files may have been on a disk, which no exit erases.
+                self._close(outer, "process-exit" if folder is None else "best-effort")
             raise
         if folder is not None:
             worker.stop()
@@ -308,7 +312,7 @@ class Contractor:
         # What was closed while the vault was away is said first, or the issuer would still count it as open.
         self.post_due_receipts()
         if exchange is None:
-            way: Exchange = MailboxExchange(self._relay(membership))
+            way: Exchange = MailboxExchange(self._relay(membership), membership)
         else:
             way = DirectExchange(exchange) if callable(exchange) else exchange
         request = make_request(membership, self._identity, task, one_time_key, now)
@@ -348,7 +352,7 @@ class Contractor:
         if opening.folder is not None:
             self.close_opening(outer.lease_id)
         else:
-            self._close(outer, "process-exit")
+            self._close(outer, opening.erased)
 
     def close_opening(self, lease_id: bytes) -> None:
         """Close an opening by its lease, also one that an earlier process made: erase its files, say so.
@@ -378,18 +382,20 @@ class Contractor:
         Returns:
             How many are still due: 0 unless the vault can't be reached.
         """
-        projects = {membership.project: membership for membership in self.memberships()}
-        due = self._log.receipts_due()
-        for number, project, receipt in due:
+        # Newest last, so that it wins: a project's receipts go to the vault that its newest invite names.
+        projects = {membership.project: membership for membership in reversed(self.memberships())}
+        away: set[str] = set()
+        for number, project, receipt in self._log.receipts_due():
             membership = projects.get(project)
-            if membership is None:
-                # Its invite was taken out of the home: nobody knows where this belongs, until it is back.
+            if membership is None or membership.vault in away:
+                # Without an invite, nobody knows where this belongs until it is back.
                 continue
             try:
                 self._relay(membership).post(issuer_mailbox(membership.client), receipt)
             except (RelayError, StoreError):
                 # Nothing is lost by it: the task is open or closed here either way, and the receipt waits.
-                break
+                away.add(membership.vault)
+                continue
             self._log.receipt_posted(number)
         return len(self._log.receipts_due())
 
@@ -410,12 +416,18 @@ def _check_finished(home: Path) -> None:
         )
 
 
-def _erase(folder: Path, files: frozenset[tuple[int, int]]) -> None:
+def _erase(folder: Path, files: frozenset[tuple[int, int]] | None) -> None:
     """Erase what an opening wrote; nothing to do if its folder is gone.
 
+    Args:
+        folder: where.
+        files: (device, inode) of each; None for whatever is there.
+
     Raises:
-        OutputError: something could not be removed, or the folder holds other files.
+        OutputError: something could not be removed, the folder holds other files, or its medium is not there.
     """
+    if not folder.parent.is_dir():
+        raise OutputError(f"{folder.parent} is not there; bring it back (a drive?), then close again")
     if folder.exists():
         with OutputDirectory.resume(folder, files) as directory:
             directory.erase()

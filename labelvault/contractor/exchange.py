@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
-from labelvault.contractor.membership import Membership
+from labelvault.contractor.membership import Membership, read_certificate
 from labelvault.contractor.opening import read_denial, read_lease
 from labelvault.errors import (
     DeniedError,
@@ -77,9 +77,10 @@ class DirectExchange:
 class MailboxExchange:
     """The vault's mailbox: post, then look for the answer until it is there."""
 
-    def __init__(self, relay: Relay) -> None:
-        """Use a relay."""
+    def __init__(self, relay: Relay, membership: Membership) -> None:
+        """Use a relay; `membership` says whose answers belong into the mailbox."""
         self._relay = relay
+        self._membership = membership
 
     def ask(self, request: Signed[OpenRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
         """See `Exchange`."""
@@ -104,7 +105,7 @@ class MailboxExchange:
                 if taken is not None:
                     self._relay.ack(mailbox, number)
                     return taken
-                if is_outdated(data, request.message.at):
+                if not _is_genuine(data, self._membership) or is_outdated(data, request.message.at):
                     self._relay.ack(mailbox, number)
             if time.monotonic() + pause > deadline:
                 raise RequestTimeoutError(timeout_s)
@@ -120,6 +121,22 @@ def _taken(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None
         raise
     except (FormatError, SignatureError, LeaseError, EnrolmentError, RollbackError):
         return None
+
+
+def _is_genuine(data: bytes, membership: Membership) -> bool:
+    """Tell whether the client's issuer signed this, for whichever request; anything else only fills the mailbox."""
+    try:
+        frame = parse_frame(data)
+        if frame.type == Lease.TYPE:
+            frame.verify(membership.certificate.message.issuer)
+        elif frame.type == Denial.TYPE:
+            denial = decode_record(Denial, frame.body)
+            frame.verify(read_certificate(denial.certificate, membership.identity_key).message.issuer)
+        else:
+            return False
+    except (FormatError, SignatureError, EnrolmentError):
+        return False
+    return True
 
 
 def is_outdated(data: bytes, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from labelvault.contractor.membership import (
     read_certificate,
     read_invite,
 )
-from labelvault.errors import EnrolmentError, GrantError
+from labelvault.errors import EnrolmentError, GrantError, RollbackError
 from labelvault.keys.files import make_private_dir, read_private, write_private
 from labelvault.wire.codec import MAX_BYTES
 
@@ -47,14 +47,25 @@ class Joined:
         membership = read_invite(invite, identity_key, self._contractor)
         if membership.tier != tier:
             raise EnrolmentError("the grant is for another tier than this home's card")
+        self._check_newer(membership)
         # All is checked by here. The invite comes last: what an interrupted join leaves is completed by the next one.
         if pinned is None:
             write_private(self._home / "client.pin", identity_key, replace=False)
         self.keep_certificate(membership)
         make_private_dir(self._home / "invites")
-        name = f"{membership.grant.message.grant_id.hex()}.invite"
-        write_private(self._home / "invites" / name, invite, replace=True)
+        write_private(self._invite_path(membership), invite, replace=True)
         return membership
+
+    def _invite_path(self, membership: Membership) -> Path:
+        return self._home / "invites" / f"{membership.grant.message.grant_id.hex()}.invite"
+
+    def _check_newer(self, membership: Membership) -> None:
+        """Refuse an older invite to a grant than the one that is kept: it would bring back an older vault's address."""
+        path = self._invite_path(membership)
+        if path.exists():
+            kept = read_invite(read_private(path, MAX_BYTES), membership.identity_key, self._contractor)
+            if membership.invite.message.at < kept.invite.message.at:
+                raise RollbackError("a newer invite to this grant was joined already")
 
     def _pinned(self) -> bytes | None:
         path = self._home / "client.pin"

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,11 +152,17 @@ class Opening:
         self.item = outer.item
         self.expires_at: datetime = outer.expires_at
         self.folder = folder
+        self._left_file = False
 
     @property
     def pid(self) -> int:
         """The child's process id."""
         return self._worker.pid
+
+    @property
+    def erased(self) -> str:
+        """What the close receipt says: `process-exit`, or `best-effort` once content went into a file."""
+        return "best-effort" if self.folder is not None or self._left_file else "process-exit"
 
     @property
     def alive(self) -> bool:
@@ -168,6 +175,8 @@ class Opening:
         Raises:
             LeaseClosedError: it was closed, has expired, or was written to a folder.
         """
+        # A regular file outlives the process: its close can't say `process-exit`.
+        self._left_file |= stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._worker.show(descriptor)
 
     def close(self) -> None:

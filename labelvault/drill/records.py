@@ -22,7 +22,7 @@ from labelvault.wire.schema import decode_record
 
 _SQLITE_MAGIC: Final = b"SQLite format 3\0"
 _SIDE_FILES: Final = ("-wal", "-journal")
-_LEAST_VALUE_BYTES: Final = 400
+_LEAST_VALUE_BYTES: Final = 6
 """SQLite keeps smaller values in one piece, so the raw file has them as they are."""
 
 _FRAME_HEAD: Final = b"\x86\xa4body"

@@ -29,7 +29,7 @@ from labelvault.ledger.entries import Denied, ReceiptEntry
 from labelvault.relay.protocol import Relay
 from labelvault.wire.frame import Signed, open_frame, parse_frame, sign_message
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
-from labelvault.wire.messages import Denial, OpenRequest, Receipt
+from labelvault.wire.messages import Denial, Lease, OpenRequest, Receipt
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import truncate
 
@@ -277,7 +277,7 @@ class Issuer:
             for number, data in messages:
                 answer = self.handle(data)
                 after = number
-                if answer is None or self._delivered(answer, parse_frame(data).signer) or self._is_over(data):
+                if answer is None or self._delivered(answer, parse_frame(data).signer) or self._is_over(data, answer):
                     self._relay.ack(mailbox, number)
         self._settle()
         return self._report()
@@ -291,8 +291,12 @@ class Issuer:
             return False
         return True
 
-    def _is_over(self, data: bytes) -> bool:
-        """Tell whether nobody waits for the answer any more, so that it needs no further pass."""
+    def _is_over(self, data: bytes, answer: bytes) -> bool:
+        """Tell whether an answer that could not be delivered needs no further pass."""
+        # Leases wait, as few as their grant allows. Denials don't: who fills his own mailbox could fill ours with them,
+        # under dates far ahead.
+        if parse_frame(answer).type != Lease.TYPE:
+            return True
         return decode_record(OpenRequest, parse_frame(data).body).expires_at <= self._clock()
 
     def _settle(self) -> None:

@@ -37,6 +37,7 @@ from labelvault.stores.checks import (
 from labelvault.stores.payload_files import FILE_ABOVE_BYTES, PayloadFiles
 from labelvault.stores.sqlite_files import Connections
 from labelvault.stores.values import (
+    MAX_MESSAGE_BYTES,
     MAX_PENDING,
     Claim,
     Damage,
@@ -164,9 +165,10 @@ class SQLiteStore:
         check_page(after, limit)
         with self._files.read() as db:
             return db.execute(
+                # A hostile database may hold anything here; what no post can have left is not read.
                 "SELECT number, message FROM messages WHERE mailbox = ? AND number > ? AND acked = 0"
-                " ORDER BY number LIMIT ?",
-                (mailbox, after, limit),
+                " AND typeof(message) = 'blob' AND length(message) <= ? ORDER BY number LIMIT ?",
+                (mailbox, after, MAX_MESSAGE_BYTES, limit),
             ).fetchall()
 
     def ack(self, mailbox: bytes, number: int) -> None:

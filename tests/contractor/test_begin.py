@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -333,3 +334,93 @@ def test_closing_what_was_never_opened_is_refused(world: World) -> None:
     me, _ = world.worker()
     with pytest.raises(LeaseError, match="no task was opened"):
         me.close_opening(bytes(32))
+
+
+def test_what_is_shown_into_a_file_is_not_called_erased(world: World) -> None:
+    """A redirect to a file outlives the process: the receipt says best-effort; a pipe leaves nothing of its own."""
+    me, _ = world.worker()
+    opening = begin(world, me)
+    with open(world.folder / "notes.txt", "wb") as notes:
+        opening.show(notes.fileno())
+    assert TASK in (world.folder / "notes.txt").read_text()
+    opening.close()
+    assert opening.erased == "best-effort"
+    world.issuer().answer()
+    assert entries(world) == [("opened", None), ("closed", "best-effort")]
+
+
+def test_G2_the_child_ends_with_the_lease_though_nobody_reads_what_it_shows(world: World) -> None:
+    """A pager that pauses blocks the child's write; the lease's end ends it all the same."""
+    (world.source / "guidelines" / "long.md").write_text("guidance " * 40_000)
+    world.project.seal(world.source)
+    me, _ = world.worker(limits=Limits(max_open=1, max_total=9, per_hour=9, lease_ttl_s=3))
+    opening = begin(world, me)
+    reader, writer = os.pipe()
+    # The call blocks with the child, so it waits in a thread: until the child is gone.
+    showing = threading.Thread(target=_shows, args=(opening, writer), daemon=True)
+    showing.start()
+    wait_gone(opening.pid)
+    showing.join(30)
+    assert not showing.is_alive()
+    os.close(reader)
+    os.close(writer)
+    opening.close()
+
+
+def _shows(opening: Opening, writer: int) -> None:
+    with pytest.raises(LeaseClosedError):
+        opening.show(writer)
+
+
+def test_an_interrupted_opening_to_a_folder_leaves_no_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C right after the child wrote: its files are erased, the lease is given back."""
+    me, _ = world.worker()
+    folder = world.folder / "out"
+
+    def interrupted(*_: object) -> None:
+        assert list(folder.iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(me._log, "opened", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        begin(world, me, output=folder)
+    assert not folder.exists()
+    assert [(record.state, record.erased) for record in me.openings()] == [("closed", "best-effort")]
+
+
+def test_a_folder_whose_medium_is_away_stays_open(world: World) -> None:
+    """Nothing is forgotten that can come back: the close fails until the folder can be looked at."""
+    me, _ = world.worker()
+    medium = world.folder / "stick"
+    medium.mkdir()
+    opening = begin(world, me, output=medium / "out")
+    medium.rename(world.folder / "away")
+    with pytest.raises(OutputError, match="bring it back"):
+        opening.close()
+    assert me.openings()[0].state == "open"
+    (world.folder / "away").rename(medium)
+    me.close_opening(opening.lease_id)
+    assert not (medium / "out").exists()
+    assert me.openings()[0].state == "closed"
+
+
+def test_a_state_that_can_not_be_written_leaves_no_child(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease came, but could not be remembered: the child ends all the same."""
+    me, _ = world.worker()
+
+    def fails(*_: object) -> None:
+        raise StoreError("disk full")
+
+    children: list[Worker] = []
+    real = Worker.stop
+
+    def stopped(worker: Worker) -> None:
+        children.append(worker)
+        real(worker)
+
+    monkeypatch.setattr(Worker, "stop", stopped)
+    monkeypatch.setattr(me._log, "leased", fails)
+    with pytest.raises(StoreError, match="disk full"):
+        begin(world, me)
+    assert [child.alive for child in children] == [False]
+    assert not me.openings()

@@ -18,6 +18,7 @@ from labelvault.contractor import contractor as module
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
+from labelvault.crypto.sign import SigningKey
 from labelvault.envelope.seal import open_item
 from labelvault.errors import (
     ClockError,
@@ -43,6 +44,8 @@ from labelvault.errors import (
 from labelvault.keys.files import write_private
 from labelvault.ledger.entries import ReceiptEntry, Released
 from labelvault.wire.frame import sign_message
+from labelvault.wire.ids import contractor_mailbox
+from labelvault.wire.messages import Card
 from tests.world import (
     DAY,
     GUIDELINE,
@@ -661,3 +664,31 @@ def test_G3_recorded_traffic_and_a_stolen_identity_open_nothing_closed(world: Wo
     assert len(entries(world, Released)) == before
     thief.open_task(world.task(), exchange=issuer.handle).close()
     assert len(entries(world, Released)) == before + 1
+
+
+def test_R2_an_older_invite_does_not_replace_a_newer_one(world: World) -> None:
+    """It would bring back the address of a vault that the client has left."""
+    me, joined = world.worker()
+    older = joined.invite.data
+    world.clock.advance(timedelta(minutes=1))
+    newer = world.lab.invite(joined.grant.message.grant_id)
+    me.join(newer)
+    with pytest.raises(RollbackError, match="newer invite"):
+        me.join(older)
+    assert me.memberships()[0].invite.data == newer
+    me.join(newer)
+
+
+def test_messages_that_the_issuer_did_not_sign_do_not_stay(world: World) -> None:
+    """Whoever may post can't fill a contractor's mailbox for good: what is not the issuer's is acknowledged unread."""
+    me, joined = world.worker()
+    relay = world.relay()
+    mailbox = contractor_mailbox(joined.client, me.public_key)
+    thief = SigningKey.generate()
+    for number in range(5):
+        card = Card("helper", f"flood {number}", None, world.clock())
+        relay.post(mailbox, sign_message(card, thief).data)
+    relay.post(mailbox, b"junk")
+    with world.serving():
+        me.open_task(world.task(), timeout_s=60).close()
+    assert not relay.fetch(mailbox)

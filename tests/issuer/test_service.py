@@ -970,3 +970,21 @@ def test_a_denial_brings_the_current_certificate_and_names_its_request(world: Wo
     assert denial.certificate == world.lab.certificate.data
     assert denial.request_hash == request.hash
     assert denial.client == world.lab.client_id
+
+
+def test_a_denial_that_can_not_be_delivered_does_not_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contractor who fills his own mailbox can't fill the issuer's with requests that are dated far ahead."""
+    me, joined = world.worker()
+    relay, issuer = world.relay(), world.issuer()
+    mailbox = issuer_mailbox(world.lab.client_id)
+    year_9999 = datetime(9999, 1, 1, tzinfo=UTC)
+    far = world.ask(me, joined, world.task(), at=year_9999, expires_at=year_9999 + timedelta(minutes=5))
+    relay.post(mailbox, far.data)
+
+    def refuse(mailbox: bytes, message: bytes) -> None:
+        raise StoreError("the mailbox is full")
+
+    monkeypatch.setattr(issuer._relay, "post", refuse)
+    report = issuer.answer()
+    assert (report.denied, report.undelivered) == ({"stale": 1}, 1)
+    assert not relay.fetch(mailbox)

@@ -127,7 +127,7 @@ class Insider:
             (joined,), key = me.memberships(), OneTimeKey.generate()
             relay = open_relay(joined.vault)
             request = make_request(joined, me._identity, item, key.public_key, me.now())
-            lease = MailboxExchange(relay).ask(request, acceptor(request, joined, me.now), 30)
+            lease = MailboxExchange(relay, joined).ask(request, acceptor(request, joined, me.now), 30)
             _, outer = read_lease(lease, request, joined, me.now())
             closed = make_receipt(outer, me._identity, "closed", "process-exit", me.now())
             relay.post(issuer_mailbox(joined.client), closed)
