@@ -392,9 +392,7 @@ def test_every_public_function_says_what_it_guarantees(module):
     assert ast.get_docstring(tree), module
     silent = [name for name, node in public_functions(tree.body) if not ast.get_docstring(node)]
     silent += [
-        n.name
-        for n in tree.body
-        if isinstance(n, ast.ClassDef) and n.name[0] != "_" and not ast.get_docstring(n)
+        n.name for n in tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_" and not ast.get_docstring(n)
     ]
     assert not silent
 
@@ -402,7 +400,5 @@ def test_every_public_function_says_what_it_guarantees(module):
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(ROOT).as_posix())
 def test_no_check_vanishes_under_optimisation(module):
     """Library code holds no assert: `python -O` would drop it."""
-    asserts = [
-        node.lineno for node in ast.walk(ast.parse(module.read_bytes())) if isinstance(node, ast.Assert)
-    ]
+    asserts = [node.lineno for node in ast.walk(ast.parse(module.read_bytes())) if isinstance(node, ast.Assert)]
     assert not asserts
