@@ -21,11 +21,12 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint check install format lock clean
+.PHONY: help demo test test-slow lint check install format lock clean
 
 help:
 	@echo "make demo     install, then run the whole story on a small project (DEMO_ARGS=...)"
 	@echo "make test     install the tools too, then run all tests with coverage (PYTEST_ARGS=...)"
+	@echo "make test-slow  the tests that need minutes and gigabytes: 4 GiB sealed and opened"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make check    lint and test"
 	@echo "make format   let ruff mend layout and imports"
@@ -41,6 +42,9 @@ install: $(DEV_READY)
 # pytest's closing line comes last.
 test: $(DEV_READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+
+test-slow: $(DEV_READY)
+	$(BIN)/python -m pytest -m slow -rP $(PYTEST_ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
