@@ -115,7 +115,7 @@ def read_databases(sources: Sequence[Source]) -> tuple[list[SealedRecord], list[
                     with closing(sqlite3.connect(copy)) as db:
                         is_vault = _is_vault(db)
                         vaults += is_vault
-                        items += _read_vault(db) if is_vault else []
+                        items += _read_vault(db, source.path) if is_vault else []
                         values += _values(db, source.place, skip_pieces=is_vault)
                 except sqlite3.Error as error:
                     raise DrillError(f"{source.place} is no readable database: {error}") from error
@@ -140,19 +140,29 @@ def _is_vault(db: sqlite3.Connection) -> bool:
     return {"items", "pieces", "messages"} <= names
 
 
-def _read_vault(db: sqlite3.Connection) -> list[SealedRecord]:
+def _read_vault(db: sqlite3.Connection, path: Path) -> list[SealedRecord]:
     found = []
     for header_bytes, client, item, version in db.execute("SELECT header, client, item, version FROM items"):
         pieces = db.execute(
             "SELECT data FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece",
             (client, item, version),
         )
-        payload = b"".join(data for (data,) in pieces)
+        # The vault keeps large payloads in files beside its database; their pieces are empty.
+        payload = b"".join(data for (data,) in pieces) or _payload_file(path, client, item, version)
         try:
             found.append(SealedRecord(parse_header(header_bytes), header_bytes, payload))
         except FormatError as error:
             raise DrillError("a vault holds an item with a malformed header") from error
     return found
+
+
+def _payload_file(database: Path, client: bytes, item: bytes, version: int) -> bytes:
+    name = f"{client.hex()}-{item.hex()}-{version}"
+    try:
+        return (database.with_name(database.name + ".payloads") / name).read_bytes()
+    except OSError as error:
+        # Taken for unreadable, it would look harmless.
+        raise DrillError(f"the vault's payload file {name} is not among what was stolen") from error
 
 
 def _values(db: sqlite3.Connection, place: str, *, skip_pieces: bool) -> Iterator[Source]:

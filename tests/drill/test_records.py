@@ -2,10 +2,13 @@
 
 import random
 
+import pytest
+
 from labelvault.crypto import hpke
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.drill.records import Messages
+from labelvault.errors import DrillError
 from labelvault.wire.frame import sign_message
 from labelvault.wire.messages import Card
 from tests.drill.world import NOW, build_world
@@ -67,3 +70,28 @@ def test_other_frames_are_kept_without_their_meaning(tmp_path):
         odd.carve(sign_message(body, signer).data)
         assert len(odd.frames) == 1
         assert (odd.one_time_keys, odd.leases) == (set(), [])
+
+
+def test_C9_payloads_beside_the_database_are_read_and_missed(tmp_path):
+    """A large payload rests in a file: it is looked at like the rest, and a theft without it proves nothing."""
+    from labelvault.drill.evidence import Source
+    from labelvault.drill.records import read_databases
+    from labelvault.stores.sqlite import SQLiteStore
+    from tests.stores.samples import NOW, item, put_stream
+
+    path = tmp_path / "vault.db"
+    store = SQLiteStore(path, create=True)
+    small, large = item(1), item(2, size=3_000_000)
+    store.put_items([small], NOW)
+    put_stream(store, large)
+    store.close()
+    loot = [Source("vault.db", path.read_bytes(), "file", path)]
+    found, _ = read_databases(loot)
+    assert {each.header_bytes: each.payload for each in found} == {
+        small.header: small.payload,
+        large.header: large.payload,
+    }
+    (payload,) = (tmp_path / "vault.db.payloads").iterdir()
+    payload.unlink()
+    with pytest.raises(DrillError, match="not among what was stolen"):
+        read_databases(loot)
