@@ -46,8 +46,8 @@ def spooled(source: ByteSource, *, max_bytes: int = MAX_STREAM_BYTES) -> Iterato
 
 
 def _write(target: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
     try:
-        rest = memoryview(data)
         while rest:
             rest = rest[target.write(rest) :]
     except OSError as error:
