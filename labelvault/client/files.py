@@ -1,5 +1,6 @@
 """Files of a project folder: only regular ones, never through a symlink, and whole or not at all."""
 
+import mimetypes
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,27 @@ from labelvault.errors import ProjectError
 STREAM_ABOVE_BYTES: Final = 8 * 1024 * 1024
 """Larger files are sealed as streams, and never held in memory."""
 _READ_BYTES: Final = 1024 * 1024
+_MEDIA_TYPES: Final = {
+    ".md": "text/markdown",
+    ".jsonl": "application/jsonl",
+    ".toml": "application/toml",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+}
+TASK_TYPES: Final = (
+    "text/",
+    "image/",
+    "audio/",
+    "video/",
+    "application/pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+)
+"""Of files that are a task each; others, spreadsheets and backups for example, more likely lie there by mistake."""
+
+
+def media_type(path: str) -> str:
+    """Return a file's media type by its suffix."""
+    suffix = Path(path).suffix.lower()
+    return _MEDIA_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
 
 
 def open_regular(path: str, flags: int) -> int:

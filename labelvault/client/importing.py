@@ -1,20 +1,19 @@
-"""Reading a project folder: files as they are, tasks one a row; every fault with its file and line.
+"""Reading a project folder: files as they are, tasks one a row or one a file; every fault with its file and line.
 
 Nothing outside the folder is read: no symlink is followed, and paths in rows must name a file that the folder has.
 """
 
-import hashlib
-import json
-import mimetypes
 import os
 import random
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from pathlib import Path, PurePosixPath
+from typing import Final
 
-from labelvault.client.files import STREAM_ABOVE_BYTES, LargeFile, changed, open_regular
+from labelvault.client.columns import MAX_NAME_BYTES, Row, row_source, task_source
+from labelvault.client.files import STREAM_ABOVE_BYTES, TASK_TYPES, LargeFile, changed, media_type, open_regular
+from labelvault.client.rows import count_rows, holds_rows, iter_rows, parse_row
 from labelvault.client.settings import FILE_NAME, Settings
 from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, MAX_STREAM_BYTES, Label
 from labelvault.errors import ProjectError
@@ -27,10 +26,6 @@ FOLDERS: Final = {
 }
 MAX_FILE_DEPTH: Final = 3
 """Levels that files may require below a task; with the task's own, four (`issuer.catalog.MAX_REQUIRES_DEPTH`)."""
-_ID_COLUMNS: Final = ("id", "task_id", "question_id", "uid")
-_MEDIA_TYPES: Final = {".md": "text/markdown", ".jsonl": "application/jsonl", ".toml": "application/toml"}
-_MAX_NAME_BYTES: Final = 1000
-_MAX_PATH_LIST: Final = MAX_REQUIRES
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +161,7 @@ class ProjectFolder:
         total = sum(len(self._files[folder]) for folder in FOLDERS)
         for name in self._files["tasks"]:
             try:
-                total += sum(1 for line in self._read(name).split(b"\n") if line.strip())
+                total += count_rows(name, self._read(name)) if holds_rows(name) else 1
             except ProjectError:
                 total += 1  # reported when its rows are read
         return total
@@ -218,31 +213,30 @@ class ProjectFolder:
 
     def _file_item(self, path: str, kind: str, folder: str) -> SourceItem:
         name = path.removeprefix(folder + "/")
-        if len(path.encode()) > _MAX_NAME_BYTES:
-            raise ProjectError(f"a path of more than {_MAX_NAME_BYTES} bytes", path)
+        if len(path.encode()) > MAX_NAME_BYTES:
+            raise ProjectError(f"a path of more than {MAX_NAME_BYTES} bytes", path)
         requires = self._known_paths(self.settings.file_requires.get(path, ()), FILE_NAME, None)
         batch = "gold" if kind == "gold" else None
         large = self._large.get(path)
         if large is not None and large.size > MAX_STREAM_BYTES:
             raise ProjectError(f"{large.size} bytes; an item holds at most {MAX_STREAM_BYTES} (64 GiB)", path)
         content = b"" if large is not None else self._read(path)
-        return SourceItem(path, kind, name, _media_type(path), batch, (), requires, content, (path, None), large)
+        return SourceItem(path, kind, name, media_type(path), batch, (), requires, content, (path, None), large)
 
     def _task_items(self, path: str) -> Iterator[SourceItem]:
-        if not path.endswith(".jsonl"):
-            self.errors.append(ProjectError("tasks are read from .jsonl files, one row a task", path))
-            return
         try:
-            lines = self._read(path).split(b"\n")
+            if not holds_rows(path):
+                yield self._task_file(path)
+                return
+            rows = iter_rows(path, self._read(path))
         except ProjectError as error:
             self.errors.append(error)
             return
         seen: dict[str, int] = {}
-        for number, line in enumerate(lines, 1):
-            content = line.strip()
-            if not content:
-                continue
+        for number, content in rows:
             try:
+                if isinstance(content, ProjectError):
+                    raise content
                 item = self._row_item(path, number, content)
                 if item.source in seen:
                     raise ProjectError(f"the id of line {seen[item.source]} again", path, number)
@@ -252,25 +246,29 @@ class ProjectFolder:
                 continue
             yield item
 
+    def _task_file(self, path: str) -> SourceItem:
+        """Return a file that is one task as it is; its folder is its batch."""
+        kind = media_type(path)
+        if not kind.startswith(TASK_TYPES):
+            raise ProjectError("no kind of file that tasks are read from", path)
+        if len(path.encode()) > MAX_NAME_BYTES // 2:
+            raise ProjectError(f"a path of more than {MAX_NAME_BYTES // 2} bytes", path)
+        batch = str(PurePosixPath(path).parent).removeprefix("tasks/")
+        name = path.removeprefix("tasks/")
+        requires = self._known_paths(self._task_requires(), path, None)
+        content = self._read(path)
+        return SourceItem(task_source(path), "task", name, kind, batch, (), requires, content, (path, None))
+
+    def _task_requires(self) -> list[str]:
+        required = self.settings.task_requires
+        return list(self._files["guidelines"] if required is None else required)
+
     def _row_item(self, path: str, line: int, content: bytes) -> SourceItem:
-        columns = self.settings
-        row = _parse_row(path, line, content)
-        name = _row_id(path, line, row, content, columns)
-        batch = Path(path).stem if columns.batch_column is None else _scalar(path, line, row, columns.batch_column)
-        labels = tuple(
-            Label(column, _scalar(path, line, row, column))
-            for column in columns.label_columns
-            if row.get(column) is not None
-        )
-        for label in labels:
-            if len(label.value.encode()) > 1000:
-                raise ProjectError(f"label column {label.name!r} holds more than 1,000 bytes", path, line)
-        wanted = list(columns.task_requires) if columns.task_requires is not None else list(self._files["guidelines"])
-        if columns.requires_column is not None:
-            wanted += _paths(path, line, row, columns.requires_column)
-        for column in columns.attachment_columns:
-            wanted += [_under_attachments(name) for name in _paths(path, line, row, column)]
-        requires = self._known_paths(wanted, path, line)
+        row, settings = Row(path, line, parse_row(path, line, content)), self.settings
+        name = row.id(content, settings.id_column)
+        batch = Path(path).stem if settings.batch_column is None else row.scalar(settings.batch_column)
+        labels = row.labels(settings)
+        requires = self._known_paths([*self._task_requires(), *row.paths(settings)], path, line)
         return SourceItem(
             row_source(path, name), "task", name, "application/json", batch, labels, requires, content, (path, line)
         )
@@ -284,71 +282,3 @@ class ProjectFolder:
         if len(unique) > MAX_REQUIRES:
             raise ProjectError(f"requires {len(unique)} files; at most {MAX_REQUIRES}", file, line)
         return unique
-
-
-def row_source(path: str, name: str) -> str:
-    """Return what names a row within the project; `#` in the path is escaped, so that no two rows share a name."""
-    return f"{path.replace('%', '%25').replace('#', '%23')}#{name}"
-
-
-def _media_type(path: str) -> str:
-    suffix = Path(path).suffix.lower()
-    return _MEDIA_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
-
-
-def _parse_row(path: str, line: int, content: bytes) -> dict[str, Any]:
-    if len(content) > MAX_CONTENT_BYTES:
-        raise ProjectError(f"{len(content)} bytes; a row holds at most {MAX_CONTENT_BYTES} (64 MiB)", path, line)
-    try:
-        row = json.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        # `from None`: the error holds the row, which would come along in a traceback.
-        raise ProjectError(f"not UTF-8 at byte {error.start} of the row", path, line) from None
-    except (ValueError, RecursionError) as error:
-        # The parser's own message may quote the row; only its position is passed on.
-        place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ProjectError(f"not valid JSON{place}", path, line) from None
-    if not isinstance(row, dict):
-        raise ProjectError("a row is a JSON object", path, line)
-    return row
-
-
-def _row_id(path: str, line: int, row: dict[str, Any], content: bytes, columns: Settings) -> str:
-    column = columns.id_column or next((name for name in _ID_COLUMNS if row.get(name) is not None), None)
-    if column is None:
-        return hashlib.sha256(content).hexdigest()[:16]
-    name = _scalar(path, line, row, column)
-    if not name or len(name.encode()) > _MAX_NAME_BYTES // 2:
-        raise ProjectError(f"column {column!r} must hold an id of 1 to {_MAX_NAME_BYTES // 2} bytes", path, line)
-    return name
-
-
-def _scalar(path: str, line: int, row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, (int, float)):
-        text = json.dumps(value)
-    else:
-        raise ProjectError(f"column {column!r} must hold a text or number", path, line)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ProjectError(f"column {column!r} holds a lone surrogate", path, line) from None
-    return text
-
-
-def _paths(path: str, line: int, row: dict[str, Any], column: str) -> list[str]:
-    value = row.get(column)
-    if value is None:
-        return []
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ProjectError(f"column {column!r} must hold a path or a list of paths", path, line)
-    if len(names) > _MAX_PATH_LIST:
-        raise ProjectError(f"column {column!r} holds more than {_MAX_PATH_LIST} paths", path, line)
-    return names
-
-
-def _under_attachments(name: str) -> str:
-    return name if name.startswith("attachments/") else f"attachments/{name}"

@@ -51,6 +51,10 @@ BAD_ROWS: dict[str, bytes] = {
     "an id that is an object": b'{"id": {}}',
     "an empty id": b'{"id": ""}',
     "an id that is too long": json.dumps({"id": "x" * 501}).encode(),
+    "NaN": b'{"id": "x", "n": NaN}',
+    "an infinity": b'{"id": "x", "n": -Infinity}',
+    "a number beyond doubles": b'{"id": "x", "n": 1e999}',
+    "a lone surrogate": b'{"id": "x", "prompt": "\\udfff"}',
     "an id with a lone surrogate": b'{"id": "\\ud800"}',
     "the id of another row": GOOD_ROW.encode(),
     "traversal": b'{"id": "x", "picture": "../guidelines/how.md"}',
@@ -119,12 +123,81 @@ def test_declared_columns_must_be_there(folder: Path) -> None:
     assert [(label.name, label.value) for label in items["tasks/w1.jsonl#d"].labels] == [("tone", "true")]
 
 
-def test_tasks_are_jsonl_only(folder: Path) -> None:
-    """Another file among the tasks is told of."""
+def test_a_file_among_the_tasks_is_one_task_as_it_is(folder: Path) -> None:
+    """By its suffix; its folder is its batch; it requires what tasks require; others are told of."""
     write_file(folder, "tasks/notes.txt", "x")
+    write_file(folder, "tasks/week-3/deep/a#1.HTML", "<p>")
+    write_file(folder, "tasks/week-3/scan.pdf", b"%PDF")
+    for name in ("w1.jsonl.bak", "sheet.xlsx", "archive.zip", "nosuffix"):
+        write_file(folder, f"tasks/{name}", "x")
     items, faults = read(folder)
-    assert faults == [("tasks/notes.txt", None)]
-    assert len(items) == GOOD
+    assert sorted(str(file) for file, _ in faults) == [
+        "tasks/archive.zip",
+        "tasks/nosuffix",
+        "tasks/sheet.xlsx",
+        "tasks/w1.jsonl.bak",
+    ]
+    assert len(items) == GOOD + 3
+    found = {item.name: item for item in items.values()}
+    note, page, scan = found["notes.txt"], found["week-3/deep/a#1.HTML"], found["week-3/scan.pdf"]
+    assert (note.kind, note.batch, note.media_type, note.content) == ("task", "tasks", "text/plain", b"x")
+    assert (page.batch, page.media_type, page.source) == ("week-3/deep", "text/html", "tasks/week-3/deep/a%231.HTML")
+    assert (scan.batch, scan.media_type) == ("week-3", "application/pdf")
+    assert {each.requires for each in (note, page, scan)} == {("guidelines/how.md",)}
+
+
+def test_a_task_file_of_too_long_a_path_or_with_missing_requirements_is_reported(folder: Path) -> None:
+    """By name; the rest is read."""
+    long = "tasks/" + "/".join(["d" * 100] * 5) + "/x.md"
+    write_file(folder, long, "x")
+    assert read(folder)[1] == [(long, None)]
+    (folder / long).unlink()
+    write_file(folder, "tasks/a.md", "x")
+    write_file(folder, "labelvault.toml", "[tasks]\nrequires = ['nothing.md']\n")
+    assert ("tasks/a.md", None) in read(folder)[1]
+
+
+def test_a_file_and_a_row_never_share_a_source(folder: Path) -> None:
+    """A file whose name looks like a row of another file stays another item."""
+    write_file(folder, "tasks/w3.jsonl", '{"id": "x.md"}\n')
+    write_file(folder, "tasks/w3.jsonl#x.md", "x")
+    items, faults = read(folder)
+    assert faults == []
+    assert {"tasks/w3.jsonl#x.md", "tasks/w3.jsonl%23x.md"} <= items.keys()
+
+
+def test_columns_are_looked_up_in_data_too(folder: Path) -> None:
+    """As Label Studio writes rows: the row's own column counts first, then that of `data`."""
+    (folder / "tasks" / "w2.jsonl").unlink()
+    settings = '[tasks]\nlabels = ["tone"]\nbatch = "week"\nattachments = ["picture"]\n'
+    write_file(folder, "labelvault.toml", settings)
+    tasks = [
+        {"id": 7, "data": {"id": "inner", "week": "1", "tone": "dry", "picture": "picture.png"}},
+        {"data": {"uid": "u", "week": 2, "picture": ""}, "annotations": []},
+        {"id": 9, "week": "1", "data": ["no object"]},
+        {"id": 10, "data": {}},
+    ]
+    (folder / "tasks" / "w1.jsonl").unlink()
+    write_file(folder, "tasks/export.json", json.dumps(tasks, indent=2))
+    items, faults = read(folder)
+    assert [file for file, _ in faults] == ["tasks/export.json"]
+    first, second = items["tasks/export.json#7"], items["tasks/export.json#u"]
+    assert (first.batch, first.labels[0].value) == ("1", "dry")
+    assert "attachments/picture.png" in first.requires
+    assert (second.batch, second.labels) == ("2", ())
+    assert items["tasks/export.json#9"].batch == "1"
+    assert json.loads(first.content) == tasks[0]
+
+
+def test_tables_are_read_with_columns_that_name_things(folder: Path) -> None:
+    """Id, batch and attachments out of a table's columns; an empty cell names no attachment."""
+    write_file(folder, "labelvault.toml", '[tasks]\nattachments = ["picture"]\n')
+    write_file(folder, "tasks/w8.csv", "id,picture,prompt\r\na,picture.png,hello\r\nb,,\r\n,,no id\r\na,,again\r\n")
+    items, faults = read(folder)
+    assert faults == [("tasks/w8.csv", 4), ("tasks/w8.csv", 5)]
+    assert items["tasks/w8.csv#a"].requires == ("guidelines/how.md", "attachments/picture.png")
+    assert items["tasks/w8.csv#b"].content == b'{"id":"b","picture":"","prompt":""}'
+    assert items["tasks/w8.csv#b"].batch == "w8"
 
 
 # Files
