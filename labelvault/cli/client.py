@@ -1,20 +1,17 @@
-"""`labelvault client ...`: set up, seal, look. Access, issuing and ledger are in the modules beside it."""
+"""`labelvault client ...`: set up and look. Sealing, access, issuing and ledger are in the modules beside it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from labelvault.cli import client_access, client_issuer
+from labelvault.cli import client_access, client_issuer, client_seal
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.options import Passphrase
 from labelvault.cli.output import Output, cell, facts_table, size, span, table
-from labelvault.client import Client, GrantRecord, ItemRecord, PassphraseRoot, SealReport
+from labelvault.client import Client, GrantRecord, ItemRecord, PassphraseRoot
 
 _KINDS: Final = ("guideline", "rubric", "gold", "task", "attachment")
 
@@ -66,59 +63,6 @@ def project_create(name: str, floor_bytes: int, home: Path, passphrase: Passphra
     out.result(
         {"project": made.name, "project_id": made.project_id},
         f"Project {made.name} is there; seal a folder: labelvault client seal {made.name} DIR",
-    )
-
-
-@command.command()
-@click.argument("name", metavar="PROJECT")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@client_options
-def seal(name: str, folder: Path, home: Path, passphrase: Passphrase, out: Output) -> int:
-    """Seal what is new or changed in FOLDER.
-
-    It has guidelines/ rubrics/ gold/ tasks/ attachments/, and perhaps a labelvault.toml.
-
-    A row that can't be read is reported with its file and line; everything else is sealed all the same, and
-    the command exits with 7.
-    """
-    with opened(home, passphrase) as client, _progress(out) as progress:
-        report = client.project(name).seal(folder, progress=progress)
-    facts = {
-        "project": name,
-        "new": report.new,
-        "changed": report.changed,
-        "same": report.same,
-        "gone": report.gone,
-        "errors": [{"file": error.file, "line": error.line, "message": str(error)} for error in report.errors],
-        "openings": [
-            {"batch": each.batch, "tasks": each.tasks, "requires": list(each.requires)} for each in report.openings
-        ],
-    }
-    out.result(facts, *_sealed(report))
-    for error in report.errors if not out.as_json else ():
-        out.warn(str(error))
-    return 7 if report.errors else 0
-
-
-@contextmanager
-def _progress(out: Output) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar on stderr, on a terminal only."""
-    console = out.progress_console
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("Sealing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("seal", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _sealed(report: SealReport) -> Iterator[Table | str]:
-    yield f"{report.new} new, {report.changed} changed, {report.same} same, {report.gone} gone"
-    yield table(
-        "What one opening brings",
-        ["batch", "tasks#", "with each task"],
-        [(each.batch, each.tasks, ", ".join(each.requires) or "nothing else") for each in report.openings],
     )
 
 
@@ -219,5 +163,6 @@ def _state(revoked: bool) -> object:
     return cell("revoked", "red") if revoked else cell("active", "green")
 
 
+client_seal.add_to(command)
 client_access.add_to(command)
 client_issuer.add_to(command)

@@ -12,6 +12,8 @@ from labelvault.client.records import (
     ItemRecord,
     LedgerSummary,
     OpeningSummary,
+    QueueSummary,
+    SealPlan,
     SealReport,
     StatedItem,
 )
@@ -33,9 +35,11 @@ __all__ = [
     "OpeningSummary",
     "PassphraseRoot",
     "Project",
+    "QueueSummary",
     "RootKey",
     "RootKeyProvider",
     "Scope",
+    "SealPlan",
     "SealReport",
     "StatedItem",
 ]

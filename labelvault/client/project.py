@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
 from labelvault.client.importing import ProjectFolder
-from labelvault.client.records import ContractorRecord, GrantRecord, ItemRecord, SealReport
+from labelvault.client.planning import plan_folder
+from labelvault.client.records import ContractorRecord, GrantRecord, ItemRecord, SealPlan, SealReport
 from labelvault.client.sealing import seal_folder
 from labelvault.client.versions import SealTarget
 from labelvault.envelope.metadata import KINDS, Metadata
@@ -71,6 +72,20 @@ class Project:
             now=now,
         )
         return seal_folder(source, target, progress)
+
+    def plan(self, folder: Path) -> SealPlan:
+        """Say what `seal` would do, and what the vendor would see of it. Writes nothing, and needs no vault.
+
+        Args:
+            folder: as for `seal`.
+
+        Raises:
+            ProjectError: the folder, or its `labelvault.toml`, can't be used at all.
+            StoreError: the catalog can't be read.
+        """
+        database, source = self._client.database, ProjectFolder(Path(folder))
+        floor_bytes = int(database.scalar("SELECT floor_bytes FROM projects WHERE project = ?", self.project_id))
+        return plan_folder(source, database, self.project_id, max(floor_bytes, source.settings.floor_bytes))
 
     def items(self, kind: str | None = None) -> list[ItemRecord]:
         """List current versions, ordered by kind and name.

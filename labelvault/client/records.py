@@ -118,6 +118,46 @@ class SealReport:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueSummary:
+    """What sealing puts into one of the queues that the vendor sees, under a random id.
+
+    Attributes:
+        batch: its name, which the vendor does not see.
+        tasks: in the folder.
+        sealed: of these, what would be sealed now.
+    """
+
+    batch: str
+    tasks: int
+    sealed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealPlan:
+    """What sealing a folder would do. Nothing was done.
+
+    Attributes:
+        new: sources of items that would be sealed for the first time: a path; of a row, `#` and its id behind it.
+        changed: sources of items that would be sealed as a new version.
+        same: how many would be left as they are.
+        gone: how many of the catalog the folder no longer has.
+        errors: as in `SealReport`.
+        openings: likewise.
+        sizes: what the vendor would see of new and changed items: (padded and sealed size in bytes, how many).
+        queues: likewise; what is no task stands in none.
+    """
+
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    same: int
+    gone: int
+    errors: tuple[ProjectError, ...]
+    openings: tuple[OpeningSummary, ...]
+    sizes: tuple[tuple[int, int], ...]
+    queues: tuple[QueueSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerSummary:
     """A ledger that was recomputed and holds.
 

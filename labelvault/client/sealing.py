@@ -9,7 +9,7 @@ stream: interrupted, it alone is sealed again.
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from labelvault.client.versions import reserve as _reserve
 from labelvault.crypto.hashing import tagged_state
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
+from labelvault.database import Database
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import SealedItem, seal_item
 from labelvault.envelope.stream import seal_stream
@@ -90,7 +91,7 @@ def seal_folder(
         run.tally["new"],
         run.tally["changed"],
         run.tally["same"],
-        _count_gone(folder, target, run),
+        count_gone(target.database, target.project, run.items, folder.errors),
         tuple(folder.errors),
         openings,
     )
@@ -98,19 +99,7 @@ def seal_folder(
 
 def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
     """Seal one source item into the window, unless it is in the catalog as it is."""
-    requires = []
-    for path in source.requires:
-        if path not in run.items:
-            raise ProjectError(f"requires {path!r}, which could not be sealed", *source.place)
-        requires.append(run.items[path])
-    metadata = Metadata(
-        source.kind,
-        source.name,
-        source.media_type,
-        source.size,
-        source.labels,
-        tuple(sorted(set(requires))),
-    )
+    metadata = item_metadata(source, run.items)
     encoded = encode_record(metadata)
     row = target.database.row(
         "SELECT i.item, i.version, (SELECT max(version) FROM versions v WHERE v.item = i.item), c.source_hash"
@@ -122,20 +111,45 @@ def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
     item = bytes(row[0]) if row else random_bytes(ID_BYTES)
     known = bytes(row[3]) if row and row[3] is not None else None
     # A large file that is new is read once only: there is nothing to compare it with.
-    source_hash = None if source.large is not None and known is None else _source_hash(source, encoded)
-    if known is not None and source_hash == known:
+    found = None if source.large is not None and known is None else source_hash(source, encoded)
+    if known is not None and found == known:
         run.tally["same"] += 1
     else:
         header = ItemHeader(ITEM_FORMAT, target.client, target.project, item, (row[2] or 0) + 1 if row else 1)
         if source.large is not None:
             _flush(target, run)
-            _seal_large(source, source.large, header, metadata, source_hash, target)
+            _seal_large(source, source.large, header, metadata, found, target)
         else:
-            run.window.append(_sealed(source, header, metadata, source_hash or b"", target))
+            run.window.append(_sealed(source, header, metadata, found or b"", target))
         run.tally["new" if row is None or row[1] is None else "changed"] += 1
     run.items[source.source] = item
     if source.kind == "task":
         run.groups.setdefault((source.batch or "", source.requires), []).append(item)
+
+
+def item_metadata(source: SourceItem, items: Mapping[str, bytes]) -> Metadata:
+    """Return what is sealed with a source item.
+
+    Args:
+        source: the item.
+        items: ids of all that was read before it, by source.
+
+    Raises:
+        ProjectError: it requires what is not among them.
+    """
+    requires = []
+    for path in source.requires:
+        if path not in items:
+            raise ProjectError(f"requires {path!r}, which could not be sealed", *source.place)
+        requires.append(items[path])
+    return Metadata(
+        source.kind,
+        source.name,
+        source.media_type,
+        source.size,
+        source.labels,
+        tuple(sorted(set(requires))),
+    )
 
 
 def _source_state(source: SourceItem, encoded: bytes) -> "hashlib._Hash":
@@ -145,7 +159,12 @@ def _source_state(source: SourceItem, encoded: bytes) -> "hashlib._Hash":
     )
 
 
-def _source_hash(source: SourceItem, encoded: bytes) -> bytes:
+def source_hash(source: SourceItem, encoded: bytes) -> bytes:
+    """Return the hash by which a change is noticed: over batch, metadata and content.
+
+    Raises:
+        ProjectError: a large file can't be read, or changed meanwhile.
+    """
     state = _source_state(source, encoded)
     if source.large is not None:
         return source.large.hash(state)
@@ -153,9 +172,7 @@ def _source_hash(source: SourceItem, encoded: bytes) -> bytes:
     return state.digest()
 
 
-def _sealed(
-    source: SourceItem, header: ItemHeader, metadata: Metadata, source_hash: bytes, target: SealTarget
-) -> _Pending:
+def _sealed(source: SourceItem, header: ItemHeader, metadata: Metadata, hashed: bytes, target: SealTarget) -> _Pending:
     sealed, dek = seal_item(header, metadata, source.content, floor_bytes=target.floor_bytes)
     new = NewVersion(
         source,
@@ -163,7 +180,7 @@ def _sealed(
         batch_id(target, source),
         encode_record(metadata),
         len(sealed.payload),
-        source_hash,
+        hashed,
         sealed.digest,
         _wrapped(target, sealed.header, sealed.digest, dek),
     )
@@ -179,13 +196,13 @@ def _seal_large(
     large: LargeFile,
     header: ItemHeader,
     metadata: Metadata,
-    source_hash: bytes | None,
+    expected: bytes | None,
     target: SealTarget,
 ) -> None:
     """Reserve, store, make current, one large file alone; its digest is known only once it is stored."""
     encoded = encode_record(metadata)
     with large.open() as stream:
-        hashed = HashedSource(stream, _source_state(source, encoded), source_hash, large.place)
+        hashed = HashedSource(stream, _source_state(source, encoded), expected, large.place)
         sealed = seal_stream(header, metadata, hashed, large.size, floor_bytes=target.floor_bytes)
         new = NewVersion(source, header, batch_id(target, source), encoded, sealed.payload_bytes)
         with target.database.transaction():
@@ -234,7 +251,15 @@ def _openings(folder: ProjectFolder, target: SealTarget, run: _Run) -> tuple[Ope
     return tuple(found)
 
 
-def _count_gone(folder: ProjectFolder, target: SealTarget, run: _Run) -> int:
-    faulty = {error.file for error in folder.errors}
-    rows = target.database.rows("SELECT source FROM items WHERE project = ? AND version IS NOT NULL", target.project)
-    return sum(1 for (source,) in rows if source not in run.items and source.partition("#")[0] not in faulty)
+def count_gone(database: Database, project: bytes, items: Mapping[str, bytes], errors: Sequence[ProjectError]) -> int:
+    """Return how many items of the catalog a folder no longer has; one in a file with faults may still be there.
+
+    Args:
+        database: open `client.db`.
+        project: 16 bytes.
+        items: ids of all that was read, by source.
+        errors: what could not be read.
+    """
+    faulty = {error.file for error in errors}
+    rows = database.rows("SELECT source FROM items WHERE project = ? AND version IS NOT NULL", project)
+    return sum(1 for (source,) in rows if source not in items and source.partition("#")[0] not in faulty)

@@ -233,3 +233,28 @@ def test_an_older_note_that_is_not_text_is_refused(world):
     """Not UTF-8 is a format error, no traceback."""
     (world.folder / "binary.note").write_bytes(b"\xff\xfe")
     assert world.client("ledger", "verify", "--against", world.folder / "binary.note").code == exits.BAD_INPUT
+
+
+def test_a_dry_run_says_what_would_be_sealed_and_touches_nothing(world, tmp_path):
+    """As tables and as one object; vault, catalog and ledger stay byte for byte, and a fault is exit code 7."""
+
+    def everything():
+        folders = (world.folder / "client", world.folder / "vendor")
+        return {p: p.read_bytes() for folder in folders for p in folder.rglob("*") if p.is_file()}
+
+    project = tmp_path / "project"
+    shutil.copytree(EXAMPLE, project)
+    (project / "tasks" / "extra.csv").write_text("id,text\nfa-2000,new\n")
+    before = everything()
+    ran = world.client("seal", "ferry", project, "--dry-run", "--json")
+    assert ran.code == exits.OK
+    assert (ran.json["new"], ran.json["changed"], ran.json["same"]) == (["tasks/extra.csv#fa-2000"], [], 13)
+    assert sum(each["items"] for each in ran.json["vendor_sees"]["sizes"]) == 1
+    assert {"batch": "extra", "tasks": 1, "sealed": 1} in ran.json["vendor_sees"]["queues"]
+    shown = world.client("seal", "ferry", project, "--dry-run")
+    assert all(words in shown.out for words in ("tasks/extra.csv#fa-2000", "1 new", "nothing was sealed", "rating.md"))
+    (project / "tasks" / "extra.csv").write_text("id,text\nfa-2000\n")
+    shown = world.client("seal", "ferry", project, "--dry-run")
+    assert shown.code == exits.BAD_INPUT
+    assert "tasks/extra.csv:2" in shown.err
+    assert everything() == before
