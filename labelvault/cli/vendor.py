@@ -10,11 +10,18 @@ from labelvault.cli.homes import read_address, write_address
 from labelvault.cli.options import home_option, json_option
 from labelvault.cli.output import Output, facts_table, moment, size, table
 from labelvault.cli.vendor_serve import serve
+from labelvault.stores import open_store
 from labelvault.vendor import ItemInfo, Queue, StoreStatus, Vault
 
 _vault_option = click.option(
     "--vault", metavar="URL", help="The vault, instead of the one that init stored in the home."
 )
+
+
+def _existing(address: str) -> Vault:
+    """Open a vault that is there: a mistyped address must not make an empty one."""
+    open_store(address, create=False).close()
+    return Vault.open(address)
 
 
 @click.group()
@@ -48,7 +55,7 @@ def init(home: Path, vault: str | None, out: Output) -> None:
 @json_option
 def status(home: Path, vault: str | None, out: Output) -> None:
     """Show how much the vault holds."""
-    with Vault.open(vault or read_address(home)) as opened:
+    with _existing(vault or read_address(home)) as opened:
         found = opened.status()
     out.result(
         _status_facts(found),
@@ -87,7 +94,7 @@ def _status_facts(found: StoreStatus) -> dict[str, int]:
 @json_option
 def ls(with_items: bool, home: Path, vault: str | None, out: Output) -> None:
     """List the queues, and with --items all that is stored: ids, sizes and coarse times are all there is."""
-    with Vault.open(vault or read_address(home)) as opened:
+    with _existing(vault or read_address(home)) as opened:
         queues = opened.queues()
         items = list(_all_items(opened)) if with_items else None
     facts: dict[str, Any] = {"queues": [_queue_facts(each) for each in queues]}
@@ -162,7 +169,7 @@ def _item_facts(item: ItemInfo) -> dict[str, Any]:
 @json_option
 def purge(keep_days: int, home: Path, vault: str | None, out: Output) -> None:
     """Drop handled messages, expired claims and what interrupted uploads left. Items and receipts stay."""
-    with Vault.open(vault or read_address(home)) as opened:
+    with _existing(vault or read_address(home)) as opened:
         dropped = opened.purge(keep_days=keep_days)
     out.result(
         {"messages": dropped.messages, "claims": dropped.claims, "files": dropped.files},

@@ -75,3 +75,12 @@ def test_a_vault_that_is_no_database_is_refused(tmp_path, cli):
     assert ran.code == exits.UNREACHABLE
     assert ran.json["error"]["kind"] == "StoreError"
     assert foreign.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["status", "ls", "purge"])
+def test_a_mistyped_address_makes_no_vault(cli, tmp_path, command):
+    """Only init creates; everything else says that nothing is there."""
+    ran = cli("vendor", command, "--vault", f"sqlite:///{tmp_path}/typo.db", "--json")
+    assert ran.code == exits.UNREACHABLE
+    assert "no vault" in ran.json["error"]["message"]
+    assert not (tmp_path / "typo.db").exists()
