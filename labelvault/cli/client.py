@@ -7,10 +7,10 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from labelvault.cli import client_access, client_issuer, client_seal
+from labelvault.cli import client_access, client_export, client_issuer, client_seal
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.options import Passphrase
-from labelvault.cli.output import Output, cell, facts_table, size, span, table
+from labelvault.cli.output import Output, cell, facts_table, moment, size, span, table
 from labelvault.client import Client, GrantRecord, ItemRecord, PassphraseRoot
 
 _KINDS: Final = ("guideline", "rubric", "gold", "task", "attachment")
@@ -69,11 +69,19 @@ def project_create(name: str, floor_bytes: int, home: Path, passphrase: Passphra
 @command.command()
 @click.argument("name", metavar="[PROJECT]", required=False)
 @click.option("--kind", type=click.Choice(_KINDS), help="Only items of this kind (with PROJECT).")
+@click.option(
+    "--versions", "item", metavar="ITEM", help="All versions of one item, by id, path or name (with PROJECT)."
+)
 @client_options
-def ls(name: str | None, kind: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+def ls(name: str | None, kind: str | None, item: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
     """List projects, contractors and grants; with PROJECT, its items too."""
     if kind is not None and name is None:
         raise click.UsageError("--kind needs a PROJECT")
+    if item is not None:
+        if name is None or kind is not None:
+            raise click.UsageError("--versions needs a PROJECT, and goes without --kind")
+        _list_versions(name, item, home, passphrase, out)
+        return
     with opened(home, passphrase) as client:
         projects, contractors, grants = client.projects(), client.contractors(), client.grants(name)
         items = client.project(name).items(kind) if name is not None else []
@@ -102,6 +110,31 @@ def ls(name: str | None, kind: str | None, home: Path, passphrase: Passphrase, o
             ],
         ),
         _grants(grants),
+    )
+
+
+def _list_versions(name: str, item: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    with opened(home, passphrase) as client:
+        project = client.project(name)
+        found = project.find(item)
+        versions = project.versions(found)
+    facts = [
+        {
+            "version": each.version,
+            "size": each.size,
+            "payload_bytes": each.payload_bytes,
+            "sealed_at": each.sealed_at,
+            "current": each.current,
+        }
+        for each in versions
+    ]
+    rows = [
+        (each.version, size(each.size), size(each.payload_bytes), moment(each.sealed_at), "yes" if each.current else "")
+        for each in versions
+    ]
+    out.result(
+        {"project": name, "item": found, "versions": facts},
+        table(f"Versions of {found.hex()}", ["version#", "size#", "sealed size#", "sealed at", "current"], rows),
     )
 
 
@@ -164,5 +197,6 @@ def _state(revoked: bool) -> object:
 
 
 client_seal.add_to(command)
+client_export.add_to(command)
 client_access.add_to(command)
 client_issuer.add_to(command)

@@ -8,6 +8,8 @@ from labelvault.client.grants import Limits, Scope
 from labelvault.client.project import Project
 from labelvault.client.records import (
     ContractorRecord,
+    ExportFault,
+    ExportReport,
     GrantRecord,
     ItemRecord,
     LedgerSummary,
@@ -16,6 +18,7 @@ from labelvault.client.records import (
     SealPlan,
     SealReport,
     StatedItem,
+    VersionRecord,
 )
 from labelvault.issuer.service import AnswerReport, Issuer
 from labelvault.keys.root import PassphraseRoot, RootKey, RootKeyProvider
@@ -26,6 +29,8 @@ __all__ = [
     "Card",
     "Client",
     "ContractorRecord",
+    "ExportFault",
+    "ExportReport",
     "Grant",
     "GrantRecord",
     "Issuer",
@@ -42,4 +47,5 @@ __all__ = [
     "SealPlan",
     "SealReport",
     "StatedItem",
+    "VersionRecord",
 ]

@@ -117,3 +117,16 @@ def row_source(path: str, name: str) -> str:
 def task_source(path: str) -> str:
     """Return what names a file that is one task; it has no `#`, so no row has this name."""
     return path.replace("%", "%25").replace("#", "%23")
+
+
+def source_place(kind: str, source: str) -> tuple[str, bool]:
+    """Return the path of the file that a source names, and whether it is a row of it.
+
+    Args:
+        kind: of the item.
+        source: as the catalog has it.
+    """
+    if kind != "task":
+        return source, False
+    path, mark, _ = source.partition("#")
+    return path.replace("%23", "#").replace("%25", "%"), bool(mark)

@@ -1,20 +1,29 @@
 """One project of a client: its items, and grants to open them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelvault.client.export import ExportSource, export_project
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
 from labelvault.client.importing import ProjectFolder
 from labelvault.client.planning import plan_folder
-from labelvault.client.records import ContractorRecord, GrantRecord, ItemRecord, SealPlan, SealReport
+from labelvault.client.records import (
+    ContractorRecord,
+    ExportReport,
+    GrantRecord,
+    ItemRecord,
+    SealPlan,
+    SealReport,
+    VersionRecord,
+)
 from labelvault.client.sealing import seal_folder
 from labelvault.client.versions import SealTarget
 from labelvault.envelope.metadata import KINDS, Metadata
-from labelvault.errors import FormatError
+from labelvault.errors import FormatError, ProjectError
 from labelvault.ledger.entries import Granted
-from labelvault.wire.ids import ProjectId
+from labelvault.wire.ids import ID_BYTES, ProjectId
 from labelvault.wire.messages import Limits
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import from_ms, truncate
@@ -108,6 +117,68 @@ class Project:
             kind,
         )
         return [_item_record(row) for row in rows]
+
+    def find(self, name: str) -> bytes:
+        """Return the id of an item.
+
+        Args:
+            name: the id in hex, a source as `ExportFault` has it, or a name that one item alone has.
+
+        Raises:
+            ProjectError: no item is named so, or several are.
+        """
+        database, item = self._client.database, b""
+        if len(name) == 2 * ID_BYTES and set(name.lower()) <= set("0123456789abcdef"):
+            item = bytes.fromhex(name)
+        for column, value in (("item", item), ("source", name), ("name", name)):
+            # `column` is one of three words of this function's own.
+            rows = database.rows(f"SELECT item FROM items WHERE project = ? AND {column} = ?", self.project_id, value)  # noqa: S608
+            if len(rows) == 1:
+                return bytes(rows[0][0])
+            if rows:
+                raise ProjectError(f"{len(rows)} items are named {name!r}; give the id or the path")
+        raise ProjectError(f"there is no item {name!r} in this project")
+
+    def versions(self, item: bytes) -> list[VersionRecord]:
+        """List all versions of an item that were sealed, oldest first.
+
+        Args:
+            item: 16 bytes.
+        """
+        rows = self._client.database.rows(
+            "SELECT v.version, v.metadata, v.payload_bytes, v.sealed_ms, v.version IS i.version"
+            " FROM items i JOIN versions v ON v.item = i.item"
+            " WHERE i.project = ? AND i.item = ? AND v.digest != x'' ORDER BY v.version",
+            self.project_id,
+            item,
+        )
+        return [
+            VersionRecord(number, decode_record(Metadata, bytes(encoded)).size, payload, from_ms(ms), bool(current))
+            for number, encoded, payload, ms, current in rows
+        ]
+
+    def export(self, folder: Path, versions: Sequence[tuple[bytes, int]] | None = None) -> ExportReport:
+        """Give back what was sealed, byte for byte, out of catalog and vault.
+
+        Files get their paths. Rows go into one file for each that they came from, in the order of their ids: `.jsonl`
+        under its own name, other forms with `.jsonl` behind theirs. Settings are not sealed, and not given back.
+
+        Args:
+            folder: made, with mode 0700; it must not exist.
+            versions: (item id, version) of all that is exported, each item once; by default every item's current one.
+
+        Returns:
+            What was written, and what was missing or altered at the vault, item by item.
+
+        Raises:
+            ProjectError: there is no such version, or an item is named twice; nothing was written.
+            OutputError: the directory is there already or can't be made, or what was cut short can't be removed.
+            RelayError: the vault can't be reached; what was written by then is whole.
+            StoreError: the catalog can't be read.
+        """
+        client = self._client
+        origin = ExportSource(client.database, client.relay(), client.keks, client.client_id, self.project_id)
+        return export_project(origin, Path(folder), versions)
 
     def batches(self) -> list[str]:
         """List the names of batches of tasks."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from labelvault.errors import ProjectError
+from labelvault.errors import LabelVaultError, ProjectError
 from labelvault.wire.messages import Limits
 
 
@@ -155,6 +155,54 @@ class SealPlan:
     openings: tuple[OpeningSummary, ...]
     sizes: tuple[tuple[int, int], ...]
     queues: tuple[QueueSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One version of an item.
+
+    Attributes:
+        size: of the content, in bytes.
+        payload_bytes: what the vault stores.
+        current: whether it is the one that is opened.
+    """
+
+    version: int
+    size: int
+    payload_bytes: int
+    sealed_at: datetime
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFault:
+    """An item version that could not be given back.
+
+    Attributes:
+        source: its path; of a row, `#` and its id behind it.
+        item: 16 bytes.
+        error: why.
+    """
+
+    source: str
+    item: bytes
+    version: int
+    error: LabelVaultError
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export wrote.
+
+    Attributes:
+        items: how many were given back.
+        files: in how many files.
+        faults: what was not.
+    """
+
+    items: int
+    files: int
+    faults: tuple[ExportFault, ...]
 
 
 @dataclass(frozen=True, slots=True)

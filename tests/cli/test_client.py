@@ -1,11 +1,14 @@
 """`labelvault client ...`: every command, its JSON, its refusals."""
 
+import contextlib
 import shutil
+import sqlite3
 import stat
 
 import pytest
 
 from labelvault.cli import exits
+from labelvault.crypto.merkle import leaf_hash
 from tests.cli.conftest import EXAMPLE
 
 
@@ -258,3 +261,62 @@ def test_a_dry_run_says_what_would_be_sealed_and_touches_nothing(world, tmp_path
     assert shown.code == exits.BAD_INPUT
     assert "tasks/extra.csv:2" in shown.err
     assert everything() == before
+
+
+def test_export_gives_back_what_was_sealed_and_old_versions_too(world, tmp_path):
+    """Into a directory that must be new; --version-of takes one item; ls names its versions."""
+    project = tmp_path / "project"
+    shutil.copytree(EXAMPLE, project)
+    rating = next(project.rglob("rating.md"))
+    old, path = rating.read_bytes(), str(rating.relative_to(project))
+    rating.write_text("changed")
+    assert world.client("seal", "ferry", project).code == exits.OK
+    ran = world.client("export", "ferry", tmp_path / "out", "--json")
+    assert ran.code == exits.OK
+    assert (ran.json["items"], ran.json["faults"]) == (13, [])
+    assert (tmp_path / "out" / path).read_text() == "changed"
+    again = world.client("export", "ferry", tmp_path / "out", "--json")
+    assert (again.code, again.json["error"]["kind"]) == (exits.BAD_INPUT, "OutputError")
+    shown = world.client("export", "ferry", tmp_path / "one", "--version-of", f"{path}:1")
+    assert shown.code == exits.OK
+    assert "1 items in 1 files" in shown.out
+    assert [p.read_bytes() for p in (tmp_path / "one").rglob("*") if p.is_file()] == [old]
+    listed = world.client("ls", "ferry", "--versions", path, "--json").json
+    assert [(each["version"], each["size"], each["current"]) for each in listed["versions"]] == [
+        (1, len(old), False),
+        (2, 7, True),
+    ]
+    assert listed["item"] in world.client("ls", "ferry", "--versions", path).out
+
+
+@pytest.mark.parametrize("text", ["rating.md", ":1", "rating.md:", "rating.md:0x1", "rating.md:1234567890", "x:²"])
+def test_a_version_that_is_none_is_wrong_usage(world, tmp_path, text):
+    """Nothing is made."""
+    assert world.client("export", "ferry", tmp_path / "out", "--version-of", text).code == exits.USAGE
+    assert not (tmp_path / "out").exists()
+
+
+def test_versions_are_listed_of_a_project_only(world):
+    """With a project, without a kind, and of an item that is there."""
+    assert world.client("ls", "--versions", "x").code == exits.USAGE
+    assert world.client("ls", "ferry", "--kind", "gold", "--versions", "x").code == exits.USAGE
+    assert world.client("ls", "ferry", "--versions", "nothing").code == exits.BAD_INPUT
+
+
+def test_export_names_what_the_vault_altered_or_lost(world, tmp_path):
+    """Altered bytes decide the exit code; everything else is written."""
+    altered = bytes.fromhex(next(iter(world.tasks.values())))
+    with contextlib.closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db, db:
+        (data,) = db.execute("SELECT data FROM pieces WHERE item = ?", (altered,)).fetchone()
+        other = bytes(len(data))
+        db.execute("UPDATE pieces SET data = ?, leaf = ? WHERE item = ?", (other, leaf_hash(other), altered))
+    ran = world.client("export", "ferry", tmp_path / "one", "--json")
+    assert ran.code == exits.AUTHENTICITY
+    assert [(each["item"], each["kind"]) for each in ran.json["faults"]] == [(altered.hex(), "TamperedError")]
+    assert ran.json["items"] == 12
+    with contextlib.closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db, db:
+        for each in ("pieces", "tasks", "items"):
+            db.execute(f"DELETE FROM {each} WHERE item = ?", (altered,))  # noqa: S608
+    shown = world.client("export", "ferry", tmp_path / "two")
+    assert shown.code == exits.UNREACHABLE
+    assert "version 1" in shown.err
