@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from labelvault.contractor.membership import Membership, newer_certificate, read_certificate
+from labelvault.contractor.membership import CLOCK_SKEW, Membership, newer_certificate, read_certificate
 from labelvault.contractor.parts import LargeItems, Opened, OpenedPart
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
@@ -40,7 +40,6 @@ from labelvault.wire.messages import (
 from labelvault.wire.schema import decode_record
 
 REQUEST_LIFETIME: Final = timedelta(minutes=5)
-CLOCK_SKEW: Final = timedelta(seconds=120)
 
 ReadItem = Callable[[ItemHeader], ItemPart]
 """Fetches one item version's header and payload from the vault: whole up to 70 MiB, of a larger one any part."""
