@@ -79,7 +79,7 @@ $(LOCK_READY): requirements/lock.txt | $(BIN)/python
 
 lock: export UV_CUSTOM_COMPILE_COMMAND := make lock
 lock: UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+	--no-strip-extras --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
 lock: $(LOCK_READY)
 	$(UV) requirements/lock.in -o requirements/lock.txt
 	$(UV) requirements/build.in -o requirements/build.txt
