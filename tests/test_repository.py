@@ -60,7 +60,7 @@ def pins(lock):
     for line in logical:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        match = re.match(r"([a-z0-9._-]+)==([^\s;]+)[^#]*$", line)
+        match = re.match(r"([a-z0-9._-]+)(?:\[[a-z0-9,._-]+\])?==([^\s;]+)[^#]*$", line)
         assert match, f"{lock.name}: not pinned: {line[:60]}"
         found[match[1]] = (match[2], re.findall(r"--hash=(\S+)", line))
     return found

@@ -48,7 +48,8 @@ from labelvault.ledger.entries import Certified, Sealed, encode_entry
 from labelvault.ledger.note import VerifierKey
 from labelvault.ledger.tree import root_of_leaves
 from labelvault.stores import sqlite_schema
-from labelvault.wire import frame, items, messages, schema
+from labelvault.wire import ahead, answers, frame, items, messages, presence, schema
+from labelvault.wire.answers import ACK_VERDICTS
 from labelvault.wire.codec import decode, encode
 from labelvault.wire.frame import open_frame, sign_message
 from labelvault.wire.ids import client_id, contractor_mailbox, issuer_mailbox
@@ -179,6 +180,8 @@ def words(options):
     """A closed list of words as the page writes it."""
     if set(options) == set(DENIAL_CODES):
         return "a denial code"
+    if set(options) == set(ACK_VERDICTS):
+        return "a verdict"
     return "one of " + ", ".join(f"`{word}`" for word in sorted(options))
 
 
@@ -211,7 +214,7 @@ def type_of(hint):
 def records():
     """Every record class by the name that the page gives it."""
     found: dict[str, type] = dict(PRIVATE)
-    for module in (messages, frame, items, metadata, entries):
+    for module in (messages, ahead, presence, answers, frame, items, metadata, entries):
         found |= {name: each for name, each in vars(module).items() if is_record(each) and is_of(each, module)}
     return found
 

@@ -46,13 +46,13 @@ def released_entry(authorized: Authorized, versions: Sequence[CatalogVersion]) -
     grant = authorized.grant.message
     return Released(
         at=authorized.issued_at,
-        lease_id=authorized.request.hash,
+        lease_id=authorized.asked.lease_id,
         grant_hash=authorized.grant.hash,
         contractor=grant.contractor,
         project=grant.project,
         tier=grant.tier,
         presence=grant.presence,
-        task=authorized.request.message.item,
+        task=authorized.asked.item,
         items=tuple(ReleasedItem(v.header.item, v.header.version, v.digest) for v in versions),
         issued_at=authorized.issued_at,
         expires_at=authorized.expires_at,
@@ -66,6 +66,8 @@ def release(
     position: Position,
     load_kek: Callable[[CatalogVersion], Kek],
     issuer: IssuerIdentity,
+    *,
+    status_max_age_s: int = 0,
 ) -> Signed[Lease]:
     """Make the lease.
 
@@ -75,27 +77,29 @@ def release(
         position: where the ledger recorded this release.
         load_kek: finds the KEK of a version.
         issuer: who signs.
+        status_max_age_s: how old the newest status may be when a lease that was issued ahead is opened, in seconds; 0
+            for one that is answered online.
 
     Raises:
         DecryptionError: a wrap in the catalog is not the one that the client made for these bytes.
     """
     if not isinstance(authorized, Authorized):
         raise TypeError("release() accepts an Authorized only")
-    if versions[0].header.item != authorized.request.message.item:
+    if versions[0].header.item != authorized.asked.item:
         raise DecryptionError("decryption failed")
-    request, grant = authorized.request, authorized.grant.message
+    asked, grant = authorized.asked, authorized.grant.message
     outer = LeaseOuter(
         client=grant.client,
         project=grant.project,
-        lease_id=request.hash,
-        item=request.message.item,
+        lease_id=asked.lease_id,
+        item=asked.item,
         certificate_hash=issuer.certificate.hash,
         contractor=grant.contractor,
         grant_hash=authorized.grant.hash,
         tier=grant.tier,
         issued_at=authorized.issued_at,
         expires_at=authorized.expires_at,
-        status_max_age_s=0,
+        status_max_age_s=status_max_age_s,
     )
     outer_bytes = encode_record(outer)
     epoch = issuer.certificate.message.epoch
@@ -105,7 +109,7 @@ def release(
         position.leaf,
         tuple(_leased(version, load_kek(version)) for version in versions),
     )
-    sealed = hpke.seal(request.message.one_time_key, encode_record(secrets), LEASE_INFO_LABEL + outer_bytes)
+    sealed = hpke.seal(asked.one_time_key, encode_record(secrets), LEASE_INFO_LABEL + outer_bytes)
     return sign_message(Lease(outer_bytes, sealed), issuer.signer)
 
 

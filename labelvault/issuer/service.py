@@ -19,7 +19,7 @@ from labelvault.errors import (
     SignatureError,
     StoreError,
 )
-from labelvault.issuer.authorize import authorize
+from labelvault.issuer.authorize import asked, authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
 from labelvault.issuer.log import Log
 from labelvault.issuer.release import IssuerIdentity, release, released_entry
@@ -181,7 +181,7 @@ class Issuer:
         grant = self._state.grant(request.message.grant_hash)
         if grant is None:
             raise DeniedError("unknown")
-        authorized = authorize(request, grant, self._state.usage(request, grant, now), now)
+        authorized = authorize(request, grant, self._state.usage(asked(request), grant, now), now)
         versions = opened_together(self._database, self._client, request.message.item)
         entry = released_entry(authorized, versions)
         # Position first, so that the lease can name its entry; the entry is written only once the lease is made, and

@@ -10,7 +10,7 @@ from typing import Final
 from labelvault.crypto.hashing import tagged_hash
 from labelvault.database import Database
 from labelvault.errors import ClockError
-from labelvault.issuer.authorize import CLOCK_SKEW, Authorized, LiveLease, Usage
+from labelvault.issuer.authorize import CLOCK_SKEW, Asked, Authorized, LiveLease, Usage
 from labelvault.issuer.catalog import task_facts
 from labelvault.wire.frame import Signed, open_frame
 from labelvault.wire.messages import Grant, IssuerCertificate, OpenRequest, Receipt
@@ -90,7 +90,7 @@ class State:
         row = self._database.row("SELECT frame FROM grants WHERE hash = ?", grant_hash)
         return None if row is None else open_frame(bytes(row[0]), Grant, self._identity_key)
 
-    def usage(self, request: Signed[OpenRequest], grant: Signed[Grant], now: datetime) -> Usage:
+    def usage(self, asked: Asked, grant: Signed[Grant], now: datetime) -> Usage:
         """Return what `authorize` needs to know of this moment."""
         now_ms = to_ms(now)
         revoked, frozen = self._database.rows(
@@ -114,12 +114,12 @@ class State:
             accept_from=from_ms(int.from_bytes(accept_from or b"", "big")),
             grant_revoked=revoked is not None,
             frozen=bool(frozen),
-            key_spent=self._key_spent(request.message.one_time_key),
-            task=task_facts(self._database, request.message.item),
+            key_spent=self._key_spent(asked.one_time_key),
+            task=task_facts(self._database, asked.item),
             open_leases=open_,
             total_leases=total,
             released_last_hour=recent,
-            replaces=self._live_lease(request.message.replaces, now_ms),
+            replaces=self._live_lease(asked.replaces, now_ms),
         )
 
     def _key_spent(self, one_time_key: bytes) -> bool:
@@ -157,38 +157,38 @@ class State:
 
     def record_release(self, authorized: Authorized, answer: bytes) -> None:
         """Remember a release: lease, spent key, stored answer, and the slot that a renewal takes over."""
-        request, issued_ms = authorized.request, to_ms(authorized.issued_at)
+        asked, issued_ms = authorized.asked, to_ms(authorized.issued_at)
         expires_ms = to_ms(authorized.expires_at)
         if authorized.replaces is not None:
             self._end_slot(authorized.replaces.lease_id, authorized.issued_at)
         self._database.execute(
             "INSERT INTO leases VALUES (?, ?, ?, ?, ?, NULL)",
-            request.hash,
+            asked.lease_id,
             authorized.grant.hash,
-            request.message.item,
+            asked.item,
             issued_ms,
             expires_ms,
         )
-        keep_ms = max(expires_ms, to_ms(request.message.expires_at))
-        self._spend(request, authorized.grant.hash, request.hash, answer, keep_ms)
+        self._spend(asked.one_time_key)
+        keep_ms = max(expires_ms, to_ms(asked.expires_at))
+        # What was issued ahead is kept like an answer: issuing again with the same prekey gives the same lease.
+        self._keep_answer(asked.lease_id, authorized.grant.hash, asked.lease_id, answer, keep_ms)
 
     def record_denial(self, request: Signed[OpenRequest], answer: bytes) -> None:
         """Remember a denial: it spends the request's one-time key, and the same request gets the same answer."""
         message = request.message
-        self._spend(request, message.grant_hash, None, answer, to_ms(message.expires_at))
+        self._spend(message.one_time_key)
+        self._keep_answer(request.hash, message.grant_hash, None, answer, to_ms(message.expires_at))
 
-    def _spend(
-        self,
-        request: Signed[OpenRequest],
-        grant_hash: bytes,
-        lease_id: bytes | None,
-        answer: bytes,
-        keep_ms: int,
-    ) -> None:
-        spent = tagged_hash(_SPENT_LABEL, request.message.one_time_key)
+    def _spend(self, one_time_key: bytes) -> None:
+        spent = tagged_hash(_SPENT_LABEL, one_time_key)
         self._database.execute("INSERT OR IGNORE INTO spent_keys VALUES (?)", spent)
+
+    def _keep_answer(
+        self, request_hash: bytes, grant_hash: bytes, lease_id: bytes | None, answer: bytes, keep_ms: int
+    ) -> None:
         self._database.execute(
-            "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", request.hash, grant_hash, lease_id, answer, keep_ms
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", request_hash, grant_hash, lease_id, answer, keep_ms
         )
 
     def lease(self, lease_id: bytes) -> LeaseRow | None:

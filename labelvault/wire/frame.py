@@ -18,7 +18,7 @@ FRAME_VERSION: Final = 1
 MAX_BODY_BYTES: Final = MAX_BYTES - 512
 _SIGNATURE_LABEL: Final = b"labelvault/v1/frame\0"
 _COSIGNATURE_LABEL: Final = b"labelvault/v1/frame-cosignature\0"
-COSIGNED_TYPES: Final = frozenset({"card", "open-request"})
+COSIGNED_TYPES: Final = frozenset({"card", "open-request", "submission"})
 """Messages whose rules look at a cosignature; on any other it would go unseen, so it is refused there."""
 _HASH_LABEL: Final = b"labelvault/v1/frame-hash\0"
 

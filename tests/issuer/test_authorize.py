@@ -15,7 +15,7 @@ from labelvault.crypto.sign import SigningKey
 from labelvault.envelope.metadata import Metadata
 from labelvault.errors import DecryptionError, DeniedError, FormatError
 from labelvault.issuer import authorize as module
-from labelvault.issuer.authorize import Authorized, LiveLease, TaskFacts, Usage, authorize
+from labelvault.issuer.authorize import Authorized, LiveLease, TaskFacts, Usage, asked, authorize
 from labelvault.issuer.catalog import CatalogVersion
 from labelvault.issuer.log import Position
 from labelvault.issuer.release import release, released_entry
@@ -235,7 +235,7 @@ def test_the_verdict_says_what_release_needs() -> None:
     """Request, grant and times are those that were decided on; no renewal, nothing replaced."""
     case = Case()
     verdict = case.decide()
-    assert verdict.request is case.request
+    assert verdict.asked == asked(case.request)
     assert verdict.grant is case.grant
     assert verdict.issued_at == NOW
     assert verdict.expires_at == NOW + timedelta(seconds=3600)
@@ -359,7 +359,7 @@ def test_F14_an_approval_can_not_be_moved(moved: dict[str, Any]) -> None:
     with pytest.raises(DeniedError, match="presence"):
         authorize(request, grant, usage, NOW)
     own = sign_message(message, DESK, cosign(message, DESK.public_key, DEVICE))
-    assert authorize(own, grant, usage, NOW).request is own
+    assert authorize(own, grant, usage, NOW).asked == asked(own)
 
 
 def _other_grant(case: Case) -> Signed[Grant]:
@@ -384,7 +384,7 @@ def test_G4_nothing_but_authorize_makes_a_verdict() -> None:
     case = Case()
     for proof in (None, object(), True, "proof"):
         with pytest.raises(TypeError):
-            Authorized(proof, case.request, case.grant, NOW, case.usage)
+            Authorized(proof, asked(case.request), case.grant, NOW, case.usage)
     verdict = case.decide()
     for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="copied"):
@@ -395,7 +395,7 @@ def test_G4_nothing_but_authorize_makes_a_verdict() -> None:
             setattr(verdict, name, other)
         with pytest.raises(AttributeError):
             delattr(verdict, name)
-    assert verdict.request is case.request
+    assert verdict.asked == asked(case.request)
     with pytest.raises(TypeError, match="subclasses"):
         type("Mine", (Authorized,), {})
     assert not [name for name in vars(module) if name.isupper() and "PROOF" in name and not name.startswith("_")]
@@ -417,7 +417,7 @@ def test_G4_a_look_alike_is_no_verdict() -> None:
     real = Case().decide()
 
     class Lookalike:
-        request, grant, issued_at, expires_at, replaces = real.request, real.grant, NOW, NOW + MS, None
+        asked, grant, issued_at, expires_at, replaces = real.asked, real.grant, NOW, NOW + MS, None
 
     with pytest.raises(TypeError, match="Authorized"):
         release(Lookalike(), (), Position(0, bytes(32)), lambda v: None, None)  # type: ignore[arg-type,return-value]
