@@ -7,6 +7,7 @@ from labelvault.client.client import Client
 from labelvault.client.grants import Limits, Scope
 from labelvault.client.project import Project
 from labelvault.client.records import (
+    ComparedVersion,
     ContractorRecord,
     ExportFault,
     ExportReport,
@@ -15,9 +16,12 @@ from labelvault.client.records import (
     LedgerSummary,
     OpeningSummary,
     QueueSummary,
+    RestoredVersion,
+    SealedFile,
     SealPlan,
     SealReport,
     StatedItem,
+    VersionComparison,
     VersionRecord,
 )
 from labelvault.issuer.service import AnswerReport, Issuer
@@ -28,6 +32,7 @@ __all__ = [
     "AnswerReport",
     "Card",
     "Client",
+    "ComparedVersion",
     "ContractorRecord",
     "ExportFault",
     "ExportReport",
@@ -41,11 +46,14 @@ __all__ = [
     "PassphraseRoot",
     "Project",
     "QueueSummary",
+    "RestoredVersion",
     "RootKey",
     "RootKeyProvider",
     "Scope",
     "SealPlan",
     "SealReport",
+    "SealedFile",
     "StatedItem",
+    "VersionComparison",
     "VersionRecord",
 ]

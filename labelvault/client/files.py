@@ -9,17 +9,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from labelvault.envelope.stream import ByteSource
 from labelvault.errors import ProjectError
 
 STREAM_ABOVE_BYTES: Final = 8 * 1024 * 1024
 """Larger files are sealed as streams, and never held in memory."""
 _READ_BYTES: Final = 1024 * 1024
 _MEDIA_TYPES: Final = {
-    ".md": "text/markdown",
-    ".jsonl": "application/jsonl",
-    ".toml": "application/toml",
+    ".csv": "text/csv",
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".htm": "text/html",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".jsonl": "application/jsonl",
+    ".markdown": "text/markdown",
+    ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
+    ".pdf": "application/pdf",
+    ".toml": "application/toml",
+    ".tsv": "text/tab-separated-values",
+    ".txt": "text/plain",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
 }
+"""Of what projects consist of: the same on every machine, since a type that differs seals a file again."""
 TASK_TYPES: Final = (
     "text/",
     "image/",
@@ -135,8 +148,8 @@ class CheckedFile:
 class HashedSource:
     """A content source that hashes what it gives, and refuses to end with another hash than expected."""
 
-    def __init__(self, source: CheckedFile, state: Any, expected: bytes | None, place: str) -> None:
-        """Read through a file.
+    def __init__(self, source: ByteSource, state: Any, expected: bytes | None, place: str) -> None:
+        """Read through a source.
 
         Args:
             source: gives the content.

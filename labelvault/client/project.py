@@ -5,19 +5,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelvault.client.export import ExportSource, export_project
+from labelvault.client.comparing import compare_versions
+from labelvault.client.export import export_project
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
 from labelvault.client.importing import ProjectFolder
 from labelvault.client.planning import plan_folder
+from labelvault.client.reading import Origin
 from labelvault.client.records import (
     ContractorRecord,
     ExportReport,
     GrantRecord,
     ItemRecord,
+    RestoredVersion,
     SealPlan,
     SealReport,
+    VersionComparison,
     VersionRecord,
 )
+from labelvault.client.restoring import restore_version
 from labelvault.client.sealing import seal_folder
 from labelvault.client.versions import SealTarget
 from labelvault.envelope.metadata import KINDS, Metadata
@@ -65,22 +70,8 @@ class Project:
             StoreError, RelayError: catalog or vault failed; sealing again goes on where it stopped.
             KeystoreError: the project's KEK can't be used.
         """
-        client, source = self._client, ProjectFolder(Path(folder))
-        now = client.now()
-        kek_id, generation, floor_bytes = client.database.rows(
-            "SELECT kek_id, kek_generation, floor_bytes FROM projects WHERE project = ?", self.project_id
-        )[0]
-        target = SealTarget(
-            database=client.database,
-            relay=client.relay(),
-            client=client.client_id,
-            project=self.project_id,
-            floor_bytes=max(floor_bytes, source.settings.floor_bytes),
-            kek=client.keks.load(self.project_id, bytes(kek_id), generation),
-            record=client.record,
-            now=now,
-        )
-        return seal_folder(source, target, progress)
+        source = ProjectFolder(Path(folder))
+        return seal_folder(source, self._target(source.settings.floor_bytes), progress)
 
     def plan(self, folder: Path) -> SealPlan:
         """Say what `seal` would do, and what the vendor would see of it. Writes nothing, and needs no vault.
@@ -176,9 +167,72 @@ class Project:
             RelayError: the vault can't be reached; what was written by then is whole.
             StoreError: the catalog can't be read.
         """
+        return export_project(self._origin(), Path(folder), versions)
+
+    def compare(self, item: bytes, old: int, new: int | None = None) -> VersionComparison:
+        """Compare two versions of an item: texts of up to 1 MiB line by line, everything by size and hash.
+
+        Args:
+            item: 16 bytes.
+            old: a version.
+            new: another one; by default the current one.
+
+        Returns:
+            Both, and perhaps their diff, which is plaintext.
+
+        Raises:
+            ProjectError: there is no such version.
+            FormatError: both are one.
+            TamperedError, DecryptionError: the vault served other bytes than were sealed.
+            NotFoundError, RelayError: it has none, or is away.
+        """
+        if new is None:
+            new = next((each.version for each in self.versions(item) if each.current), 0)
+        return compare_versions(self._origin(), item, old, new)
+
+    def restore_version(self, item: bytes, version: int) -> RestoredVersion:
+        """Make an old version current: read it back, check it, and seal it again as a new version under a fresh DEK.
+
+        It takes constant memory, whatever the size. Its batch is the item's, as it is now. The project folder is not
+        touched: if it still has other content, the next `seal` of it seals that as changed.
+
+        Args:
+            item: 16 bytes.
+            version: not the current one.
+
+        Raises:
+            ProjectError: no such version, or it is current.
+            TamperedError, DecryptionError: the vault served other bytes than were sealed; nothing was changed.
+            StoreError, RelayError: catalog or vault failed; the old version is current, or the new one.
+            FormatError: too large for the way to the vault.
+            KeystoreError: a KEK can't be used.
+        """
+        return restore_version(self._origin(), self._target(), item, version)
+
+    def _origin(self) -> Origin:
         client = self._client
-        origin = ExportSource(client.database, client.relay(), client.keks, client.client_id, self.project_id)
-        return export_project(origin, Path(folder), versions)
+        return Origin(client.database, client.relay(), client.keks, client.client_id, self.project_id)
+
+    def _target(self, floor_bytes: int = 0) -> SealTarget:
+        """Return where to seal to.
+
+        Args:
+            floor_bytes: the project's own padding floor counts if it is larger.
+        """
+        client, now = self._client, self._client.now()
+        kek_id, generation, floor = client.database.rows(
+            "SELECT kek_id, kek_generation, floor_bytes FROM projects WHERE project = ?", self.project_id
+        )[0]
+        return SealTarget(
+            database=client.database,
+            relay=client.relay(),
+            client=client.client_id,
+            project=self.project_id,
+            floor_bytes=max(floor, floor_bytes),
+            kek=client.keks.load(self.project_id, bytes(kek_id), generation),
+            record=client.record,
+            now=now,
+        )
 
     def batches(self) -> list[str]:
         """List the names of batches of tasks."""

@@ -1,6 +1,6 @@
 """What the client's facade hands out: plain values, without keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from labelvault.errors import LabelVaultError, ProjectError
@@ -172,6 +172,86 @@ class VersionRecord:
     payload_bytes: int
     sealed_at: datetime
     current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedVersion:
+    """One of two versions that were compared.
+
+    Attributes:
+        size: of the content, in bytes.
+        sha256: of the content, 32 bytes.
+        labels: (name, value).
+        requires: item ids, 16 bytes each.
+    """
+
+    version: int
+    name: str
+    media_type: str
+    size: int
+    sha256: bytes
+    labels: tuple[tuple[str, str], ...]
+    requires: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionComparison:
+    """Two versions of an item, read back and compared.
+
+    Attributes:
+        item: 16 bytes.
+        source: its path; of a row, `#` and its id behind it.
+        diff: lines of a unified diff, without their ends; plaintext. None if one of them is no text, or too long.
+    """
+
+    item: bytes
+    source: str
+    old: ComparedVersion
+    new: ComparedVersion
+    diff: tuple[str, ...] | None = field(repr=False)
+
+    @property
+    def same_content(self) -> bool:
+        """Whether both hold the same bytes."""
+        return (self.old.size, self.old.sha256) == (self.new.size, self.new.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredVersion:
+    """An old version that was sealed again, as a new one.
+
+    Attributes:
+        item: 16 bytes.
+        source: its path; of a row, `#` and its id behind it.
+        path: of the file in the project folder, which was not touched.
+        restored: the old version's number.
+        version: the new one's, which is current.
+        size: of the content, in bytes.
+    """
+
+    item: bytes
+    source: str
+    path: str
+    restored: int
+    version: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFile:
+    """What sealing one file did.
+
+    Attributes:
+        item: 16 bytes.
+        outcome: `new`, `changed` or `same`.
+        version: the current one.
+        size: of the content, in bytes.
+    """
+
+    item: bytes
+    outcome: str
+    version: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,23 @@ next number. Windows are shuffled before they are stored, so that order says not
 stream: interrupted, it alone is sealed again.
 """
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from labelvault.client.files import HashedSource, LargeFile
 from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.client.records import OpeningSummary, SealReport
-from labelvault.client.versions import NewVersion, SealTarget, batch_id, complete, make_current
-from labelvault.client.versions import reserve as _reserve
-from labelvault.crypto.hashing import tagged_state
+from labelvault.client.streaming import seal_as_stream, source_state
+from labelvault.client.versions import NewVersion, SealTarget, batch_id, make_current, reserve, wrapped_dek
 from labelvault.crypto.random import random_bytes
-from labelvault.crypto.secret import SecretBytes
 from labelvault.database import Database
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import SealedItem, seal_item
-from labelvault.envelope.stream import seal_stream
-from labelvault.errors import FormatError, ProjectError, RelayError
+from labelvault.errors import FormatError, ProjectError
 from labelvault.issuer.catalog import opened_together
-from labelvault.keys.kek import wrap_context, wrap_dek
 from labelvault.relay.protocol import StoredItem
 from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
@@ -35,7 +30,6 @@ from labelvault.wire.schema import encode_record
 
 WINDOW_ITEMS: Final = 256
 WINDOW_BYTES: Final = 32 * 1024 * 1024
-_SOURCE_LABEL: Final = b"labelvault/v1/source\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,24 +146,17 @@ def item_metadata(source: SourceItem, items: Mapping[str, bytes]) -> Metadata:
     )
 
 
-def _source_state(source: SourceItem, encoded: bytes) -> "hashlib._Hash":
-    batch_name = (source.batch or "").encode()
-    return tagged_state(
-        _SOURCE_LABEL, len(batch_name).to_bytes(4, "big"), batch_name, len(encoded).to_bytes(4, "big"), encoded
-    )
-
-
 def source_hash(source: SourceItem, encoded: bytes) -> bytes:
     """Return the hash by which a change is noticed: over batch, metadata and content.
 
     Raises:
         ProjectError: a large file can't be read, or changed meanwhile.
     """
-    state = _source_state(source, encoded)
+    state = source_state(source.batch, encoded)
     if source.large is not None:
         return source.large.hash(state)
     state.update(source.content)
-    return state.digest()
+    return bytes(state.digest())
 
 
 def _sealed(source: SourceItem, header: ItemHeader, metadata: Metadata, hashed: bytes, target: SealTarget) -> _Pending:
@@ -182,13 +169,9 @@ def _sealed(source: SourceItem, header: ItemHeader, metadata: Metadata, hashed: 
         len(sealed.payload),
         hashed,
         sealed.digest,
-        _wrapped(target, sealed.header, sealed.digest, dek),
+        wrapped_dek(target, sealed.header, sealed.digest, dek),
     )
     return _Pending(new, sealed)
-
-
-def _wrapped(target: SealTarget, header: bytes, digest: bytes, dek: SecretBytes) -> bytes:
-    return wrap_dek(target.kek, dek, wrap_context(header, digest, target.kek.kek_id, target.kek.generation))
 
 
 def _seal_large(
@@ -199,22 +182,9 @@ def _seal_large(
     expected: bytes | None,
     target: SealTarget,
 ) -> None:
-    """Reserve, store, make current, one large file alone; its digest is known only once it is stored."""
-    encoded = encode_record(metadata)
     with large.open() as stream:
-        hashed = HashedSource(stream, _source_state(source, encoded), expected, large.place)
-        sealed = seal_stream(header, metadata, hashed, large.size, floor_bytes=target.floor_bytes)
-        new = NewVersion(source, header, batch_id(target, source), encoded, sealed.payload_bytes)
-        with target.database.transaction():
-            _reserve(target.database, target, new)
-        leaves = target.relay.put_stream(sealed.header, sealed.payload_bytes, iter(sealed), None)
-    if leaves != sealed.leaves:
-        raise RelayError("the vault has stored other bytes than it was given")
-    wrapped = _wrapped(target, sealed.header, sealed.digest, sealed.dek)
-    new = replace(new, source_hash=hashed.digest(), digest=sealed.digest, wrapped=wrapped)
-    with target.database.transaction():
-        complete(target.database, new)
-        make_current(target, [new])
+        hashed = HashedSource(stream, source_state(source.batch, encode_record(metadata)), expected, large.place)
+        seal_as_stream(source, hashed, header, metadata, target)
 
 
 def _flush(target: SealTarget, run: _Run) -> None:
@@ -226,16 +196,14 @@ def _flush(target: SealTarget, run: _Run) -> None:
     database = target.database
     with database.transaction():
         for pending in window:
-            _reserve(database, target, pending.version)
+            reserve(database, target, pending.version)
     target.relay.put_items([_stored(pending) for pending in window])
     with database.transaction():
         make_current(target, [pending.version for pending in window])
 
 
 def _stored(pending: _Pending) -> StoredItem:
-    # Only tasks stand in a queue: nothing tells the vendor what the rest is.
-    queue = pending.version.batch if pending.version.source.kind == "task" else None
-    return StoredItem(pending.sealed.header, pending.sealed.payload, pending.sealed.leaves, queue)
+    return StoredItem(pending.sealed.header, pending.sealed.payload, pending.sealed.leaves, pending.version.queue)
 
 
 def _openings(folder: ProjectFolder, target: SealTarget, run: _Run) -> tuple[OpeningSummary, ...]:

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from labelvault.client.importing import SourceItem
 from labelvault.crypto.random import random_bytes
+from labelvault.crypto.secret import SecretBytes
 from labelvault.database import Database
-from labelvault.keys.kek import Kek
+from labelvault.keys.kek import Kek, wrap_context, wrap_dek
 from labelvault.ledger.entries import Sealed
 from labelvault.relay.protocol import Relay
 from labelvault.wire.ids import ID_BYTES
@@ -62,6 +63,16 @@ class NewVersion:
     source_hash: bytes = b""
     digest: bytes = b""
     wrapped: bytes = b""
+
+    @property
+    def queue(self) -> bytes | None:
+        """The queue that the vendor sees it in: only tasks stand in one, and nothing tells what the rest is."""
+        return self.batch if self.source.kind == "task" else None
+
+
+def wrapped_dek(target: SealTarget, header: bytes, digest: bytes, dek: SecretBytes) -> bytes:
+    """Return a DEK wrapped under the project's KEK, bound to the bytes that it sealed."""
+    return wrap_dek(target.kek, dek, wrap_context(header, digest, target.kek.kek_id, target.kek.generation))
 
 
 def batch_id(target: SealTarget, source: SourceItem) -> bytes | None:

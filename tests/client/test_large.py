@@ -196,7 +196,7 @@ def test_an_interrupted_run_seals_only_what_it_had_not_finished(
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from labelvault.client import Client, PassphraseRoot, importing, sealing
+from labelvault.client import Client, PassphraseRoot, importing, streaming
 from tests.world import CHEAP, PASSPHRASE
 importing.STREAM_ABOVE_BYTES = 100_000
 folder, step = Path(sys.argv[1]), sys.argv[2]
@@ -208,7 +208,7 @@ if step == "in the stream":
     true = relay.put_stream
     relay.put_stream = lambda h, s, pieces, q: true(h, s, (p if n < 2 else die() for n, p in enumerate(pieces)), q)
 elif step == "before current":
-    sealing.complete = lambda *_: die()
+    streaming.complete = lambda *_: die()
 elif step == "after record":
     true_record = lab.record
     lab.record = lambda entries: (true_record(entries), die())

@@ -195,7 +195,7 @@ def _fail_at(step: str, lab: Client, set_attribute: Any, fail: Any) -> None:
         set_attribute(owner, name, broken)
 
     if step == "reserve":
-        after(module, "_reserve")
+        after(module, "reserve")
     elif step == "put":
         before(lab.relay(), "put_items")
     elif step == "after put":
