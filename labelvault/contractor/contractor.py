@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
 
+from labelvault.contractor.asking import AnyExchange, Asking
 from labelvault.contractor.child import check_live, large_items, reader
 from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
-from labelvault.contractor.exchange import DirectExchange, EpochChanged, Exchange, MailboxExchange, acceptor
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
-from labelvault.contractor.opening import make_receipt, make_request, open_lease, read_lease
+from labelvault.contractor.opening import open_lease, read_lease
 from labelvault.contractor.output import OutputDirectory
+from labelvault.contractor.post import Post
 from labelvault.contractor.records import OpeningLog, OpeningRecord
 from labelvault.contractor.task import Task
 from labelvault.contractor.worker import Opening, Worker
@@ -26,25 +27,18 @@ from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import (
-    DeniedError,
     KeystoreError,
-    LabelVaultError,
-    LeaseError,
     OutputError,
-    RelayError,
-    StoreError,
 )
 from labelvault.keys.cards import card_fingerprint, read_card
 from labelvault.keys.files import make_private_dir, read_private, write_private
 from labelvault.keys.identity import create_identity, open_identity
 from labelvault.keys.keystore import DEFAULT_COST
 from labelvault.keys.token import read_token
-from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
 from labelvault.wire.codec import MAX_BYTES
-from labelvault.wire.frame import Signed, Signer, cosign, sign_message
-from labelvault.wire.ids import ID_BYTES, issuer_mailbox, parse_hex_id
-from labelvault.wire.messages import Card, LeaseOuter, OpenRequest, Receipt
+from labelvault.wire.frame import Signer, cosign, sign_message
+from labelvault.wire.messages import Card, LeaseOuter
 from labelvault.wire.schema import encode_record
 from labelvault.wire.times import truncate
 
@@ -60,9 +54,10 @@ class Contractor:
         self._home = home
         self._identity = identity
         self._clock = clock
-        self._relays: dict[str, Relay] = {}
         self._log = OpeningLog(home / "state.db")
         self._joined = Joined(home, identity.public_key)
+        self._post = Post(home, identity, self._log, self._joined, clock)
+        self._asking = Asking(identity, self._joined, self._post, self.now)
 
     @classmethod
     def create(
@@ -122,9 +117,7 @@ class Contractor:
     def close(self) -> None:
         """Close state and relays."""
         self._log.close()
-        for relay in self._relays.values():
-            relay.close()
-        self._relays.clear()
+        self._post.close()
 
     def __enter__(self) -> "Contractor":
         return self
@@ -193,7 +186,7 @@ class Contractor:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         grant_id: bytes | None = None,
-        exchange: Exchange | Callable[[bytes], bytes | None] | None = None,
+        exchange: AnyExchange = None,
     ) -> Task:
         """Open a task in this process; leave the `with` block to close it.
 
@@ -210,25 +203,25 @@ class Contractor:
             SignatureError, DecryptionError, TamperedError: what came is not what the client sealed and signed.
             StoreError, RelayError: the vault lacks something, or can't be reached.
         """
-        return self._anew(self._joined.find(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange))
+        return self._asking.anew(self._joined.find(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange))
 
     def _open_here(
         self,
         membership: Membership,
         item: bytes | str,
         timeout_s: float,
-        exchange: Exchange | Callable[[bytes], bytes | None] | None,
+        exchange: AnyExchange,
     ) -> Task:
         key, asked_s = OneTimeKey.generate(), elapsed_s()
-        request, data = self._ask(membership, item, key.public_key, timeout_s, exchange)
+        request, data = self._asking.ask(membership, item, key.public_key, timeout_s, exchange)
         lease, outer = read_lease(data, request, membership, self.now())
-        close = partial(self._close, outer, "best-effort")
+        close = partial(self._post.closed, outer, "best-effort")
         self._log.leased(outer, self.now(), None)
         try:
-            relay, deadline = self._relay(membership), Deadline(outer, asked_s, self._clock)
+            relay, deadline = self._post.relay(membership), Deadline(outer, asked_s, self._clock)
             large = large_items(relay, partial(check_live, deadline))
             opened = open_lease(lease, outer, key, membership, reader(relay), large)
-            self._opened(outer, [])
+            self._post.opened(outer, [])
         except BaseException:
             # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
             close()
@@ -257,19 +250,19 @@ class Contractor:
         folder = None if output is None else Path(output).absolute()
         if folder is not None and folder.is_dir() and any(folder.iterdir()):
             raise OutputError(f"{folder} is not empty")
-        return self._anew(self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder))
+        return self._asking.anew(self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder))
 
     def _begin(self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None) -> Opening:
         worker = Worker()
         try:
-            request, data = self._ask(membership, item, worker.one_time_key, timeout_s, None)
+            request, data = self._asking.ask(membership, item, worker.one_time_key, timeout_s, None)
             _, outer = read_lease(data, request, membership, self.now())
         except BaseException:
             worker.stop()
             raise
         try:
             self._log.leased(outer, self.now(), folder)
-            self._opened(outer, worker.open(membership, request, data, folder, read_token(self._home)))
+            self._post.opened(outer, worker.open(membership, request, data, folder, read_token(self._home)))
         except BaseException:
             worker.stop()
             try:
@@ -278,81 +271,18 @@ class Contractor:
                     _erase(folder, None)
             finally:
                 # Files may have been on a disk, which no exit erases.
-                self._close(outer, "process-exit" if folder is None else "best-effort")
+                self._post.closed(outer, "process-exit" if folder is None else "best-effort")
             raise
         if folder is not None:
             worker.stop()
         return Opening(worker, outer, folder, partial(self._finish, outer))
-
-    def _anew(self, membership: Membership, attempt: Callable[[Membership], _T]) -> _T:
-        """Make an attempt, and a second one if the issuer was certified for a new ledger epoch meanwhile.
-
-        The denial that said so spent request and one-time key, so nothing of the first attempt goes into the second.
-        """
-        try:
-            return attempt(membership)
-        except EpochChanged as changed:
-            membership = Membership(membership.identity_key, membership.invite, changed.certificate, membership.grant)
-            self._joined.keep_certificate(membership)
-        return attempt(membership)
-
-    def _ask(
-        self,
-        membership: Membership,
-        item: bytes | str,
-        one_time_key: bytes,
-        timeout_s: float,
-        exchange: Exchange | Callable[[bytes], bytes | None] | None,
-    ) -> tuple[Signed[OpenRequest], bytes]:
-        task = parse_hex_id(item) if isinstance(item, str) else item
-        if len(task) != ID_BYTES:
-            raise LeaseError(f"a task's id has {ID_BYTES} bytes")
-        now = self.now()
-        membership.check_valid(now)
-        # What was closed while the vault was away is said first, or the issuer would still count it as open.
-        self.post_due_receipts()
-        if exchange is None:
-            way: Exchange = MailboxExchange(self._relay(membership), membership)
-        else:
-            way = DirectExchange(exchange) if callable(exchange) else exchange
-        request = make_request(membership, self._identity, task, one_time_key, now)
-        try:
-            return request, way.ask(request, acceptor(request, membership, self.now), timeout_s)
-        except (DeniedError, EpochChanged):
-            raise
-        except LabelVaultError:
-            self._give_up(request)
-            raise
-
-    def _give_up(self, request: Signed[OpenRequest]) -> None:
-        """Say that nobody will open what may still be released for a request, or it would hold a slot until it expires.
-
-        The receipt comes after the request in the issuer's mailbox, so it meets the lease whenever that is made.
-        """
-        message = request.message
-        at = truncate(self._clock())
-        receipt = Receipt(message.client, message.project, request.hash, message.item, "closed", "best-effort", at)
-        self._log.given_up(message.project, sign_message(receipt, self._identity).data)
-        self.post_due_receipts()
-
-    def _relay(self, membership: Membership) -> Relay:
-        address = membership.vault
-        if address not in self._relays:
-            self._relays[address] = open_relay(address, token=read_token(self._home))
-        return self._relays[address]
-
-    def _opened(self, outer: LeaseOuter, files: list[tuple[int, int]]) -> None:
-        # As in `_close`, only the receipt's claimed time comes from the clock.
-        at = truncate(self._clock())
-        self._log.opened(outer, files, make_receipt(outer, self._identity, "opened", None, at))
-        self.post_due_receipts()
 
     def _finish(self, outer: LeaseOuter, opening: Opening) -> None:
         """Record the close of an opening whose process has exited."""
         if opening.folder is not None:
             self.close_opening(outer.lease_id)
         else:
-            self._close(outer, opening.erased)
+            self._post.closed(outer, opening.erased)
 
     def close_opening(self, lease_id: bytes) -> None:
         """Close an opening by its lease, also one that an earlier process made: erase its files, say so.
@@ -368,13 +298,7 @@ class Contractor:
         written = self._log.files(lease_id)
         if written is not None:
             _erase(*written)
-        self._close(outer, "best-effort")
-
-    def _close(self, outer: LeaseOuter, erased: str) -> None:
-        # The close stands whatever the clock says by now: only the receipt's claimed time comes from it.
-        now = truncate(self._clock())
-        self._log.closed(outer, erased, make_receipt(outer, self._identity, "closed", erased, now), now)
-        self.post_due_receipts()
+        self._post.closed(outer, "best-effort")
 
     def post_due_receipts(self) -> int:
         """Post receipts that the vault has not taken yet; the next opening or close tries again what is left.
@@ -382,22 +306,7 @@ class Contractor:
         Returns:
             How many are still due: 0 unless the vault can't be reached.
         """
-        # Newest last, so that it wins: a project's receipts go to the vault that its newest invite names.
-        projects = {membership.project: membership for membership in reversed(self.memberships())}
-        away: set[str] = set()
-        for number, project, receipt in self._log.receipts_due():
-            membership = projects.get(project)
-            if membership is None or membership.vault in away:
-                # Without an invite, nobody knows where this belongs until it is back.
-                continue
-            try:
-                self._relay(membership).post(issuer_mailbox(membership.client), receipt)
-            except (RelayError, StoreError):
-                # Nothing is lost by it: the task is open or closed here either way, and the receipt waits.
-                away.add(membership.vault)
-                continue
-            self._log.receipt_posted(number)
-        return len(self._log.receipts_due())
+        return self._post.post_due()
 
     def openings(self) -> list[OpeningRecord]:
         """List openings, oldest first."""

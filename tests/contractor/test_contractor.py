@@ -15,6 +15,7 @@ from labelvault.client import Limits, Scope
 from labelvault.contractor import Contractor, joining
 from labelvault.contractor import clock as clock_module
 from labelvault.contractor import contractor as module
+from labelvault.contractor import post as post_module
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
@@ -350,10 +351,10 @@ def test_closing_while_the_vault_is_away_keeps_the_receipt(world: World, monkeyp
             raise RelayError("away")
 
         with monkeypatch.context() as patched:
-            for relay in me._relays.values():
+            for relay in me._post._relays.values():
                 relay.close()
-            me._relays.clear()
-            patched.setattr(module, "open_relay", away)
+            me._post._relays.clear()
+            patched.setattr(post_module, "open_relay", away)
             task.close()
             assert me.post_due_receipts() == 1
             with pytest.raises(RelayError):

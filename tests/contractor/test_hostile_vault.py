@@ -67,7 +67,7 @@ class Hostile:
 
     def serve(self, change: Serve) -> None:
         """From now on the vault serves what `change` makes of each item."""
-        relay = self.me._relay(self.joined)
+        relay = self.me._post.relay(self.joined)
         true = type(relay).read_item
 
         def read_item(client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None) -> ItemPart:
@@ -436,7 +436,7 @@ def _mailbox(hostile: Hostile) -> bytes:
 
 def _plant_before_the_answer(hostile: Hostile, monkeypatch: pytest.MonkeyPatch, make: Callable[[bytes], list]) -> None:
     """When the contractor's request comes in, put forged answers before the true one."""
-    relay = hostile.me._relay(hostile.joined)
+    relay = hostile.me._post.relay(hostile.joined)
     post = relay.post
     box = issuer_mailbox(hostile.world.lab.client_id)
 
@@ -695,7 +695,7 @@ def test_G7_the_others_stored_item_under_the_same_id_is_refused(
     """The vault serves the rival's version 1 of the same item and project: another client stands in its header."""
     world = two.world
     ours, _ = two.handles()
-    relay = two.mine._relay(two.joined)
+    relay = two.mine._post.relay(two.joined)
     read = relay.read_item
 
     def crossed(client: bytes, item: bytes, version: int, offset: int = 0, length: int | None = None) -> ItemPart:

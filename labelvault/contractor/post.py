@@ -1,0 +1,109 @@
+"""The contractor's post: relays to the vaults of its invites, and receipts that wait until a vault takes them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from labelvault.contractor.joining import Joined
+from labelvault.contractor.membership import Membership
+from labelvault.contractor.opening import make_receipt
+from labelvault.contractor.records import OpeningLog
+from labelvault.errors import RelayError, StoreError
+from labelvault.keys.token import read_token
+from labelvault.relay import Relay, open_relay
+from labelvault.wire.frame import Signed, Signer, sign_message
+from labelvault.wire.ids import issuer_mailbox
+from labelvault.wire.messages import LeaseOuter, OpenRequest, Receipt
+from labelvault.wire.times import truncate
+
+
+class Post:
+    """What one home says to its client's issuer. A receipt is durable here before it is posted, and posted once."""
+
+    def __init__(
+        self, home: Path, identity: Signer, log: OpeningLog, joined: Joined, clock: Callable[[], datetime]
+    ) -> None:
+        """Use a home's parts.
+
+        Args:
+            home: for the vault's token.
+            identity: signs receipts.
+            log: keeps what is due.
+            joined: says which vault a project's receipts go to.
+            clock: says the time that a receipt claims; no interval is ever ended by it.
+        """
+        self._home = home
+        self._identity = identity
+        self._log = log
+        self._joined = joined
+        self._clock = clock
+        self._relays: dict[str, Relay] = {}
+
+    def close(self) -> None:
+        """Close the relays."""
+        for relay in self._relays.values():
+            relay.close()
+        self._relays.clear()
+
+    def relay(self, membership: Membership) -> Relay:
+        """Return the way to a membership's vault; it stays open.
+
+        Raises:
+            RelayError: it can't be reached.
+        """
+        address = membership.vault
+        if address not in self._relays:
+            self._relays[address] = open_relay(address, token=read_token(self._home))
+        return self._relays[address]
+
+    def opened(self, outer: LeaseOuter, files: list[tuple[int, int]]) -> None:
+        """Record that a lease was opened, and say so.
+
+        Args:
+            outer: the lease's readable part.
+            files: (device, inode) of each file written.
+        """
+        at = truncate(self._clock())
+        self._log.opened(outer, files, make_receipt(outer, self._identity, "opened", None, at))
+        self.post_due()
+
+    def closed(self, outer: LeaseOuter, erased: str) -> None:
+        """Record that a lease was closed, and say so; it stands whatever the clock says by now.
+
+        Args:
+            outer: the lease's readable part.
+            erased: `process-exit` or `best-effort`.
+        """
+        now = truncate(self._clock())
+        self._log.closed(outer, erased, make_receipt(outer, self._identity, "closed", erased, now), now)
+        self.post_due()
+
+    def given_up(self, request: Signed[OpenRequest]) -> None:
+        """Say that nobody will open what may still be released for a request, or it would hold a slot until it expires.
+
+        The receipt comes after the request in the issuer's mailbox, so it meets the lease whenever that is made.
+        """
+        message = request.message
+        at = truncate(self._clock())
+        receipt = Receipt(message.client, message.project, request.hash, message.item, "closed", "best-effort", at)
+        self._log.given_up(message.project, sign_message(receipt, self._identity).data)
+        self.post_due()
+
+    def post_due(self) -> int:
+        """Post what the vault has not taken yet; see `Contractor.post_due_receipts`."""
+        # Newest last, so that it wins: a project's receipts go to the vault that its newest invite names.
+        projects = {membership.project: membership for membership in reversed(self._joined.memberships())}
+        away: set[str] = set()
+        for number, project, receipt in self._log.receipts_due():
+            membership = projects.get(project)
+            if membership is None or membership.vault in away:
+                # Without an invite, nobody knows where this belongs until it is back.
+                continue
+            try:
+                self.relay(membership).post(issuer_mailbox(membership.client), receipt)
+            except (RelayError, StoreError):
+                # Nothing is lost by it: the task is open or closed here either way, and the receipt waits.
+                away.add(membership.vault)
+                continue
+            self._log.receipt_posted(number)
+        return len(self._log.receipts_due())
