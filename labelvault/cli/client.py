@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 from rich.table import Table
 
-from labelvault.cli import client_access, client_export, client_issuer, client_seal, client_versions
+from labelvault.cli import client_access, client_export, client_issuer, client_seal, client_seal_file, client_versions
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.options import Passphrase
 from labelvault.cli.output import Output, cell, facts_table, moment, size, span, table
@@ -197,6 +197,7 @@ def _state(revoked: bool) -> object:
 
 
 client_seal.add_to(command)
+client_seal_file.add_to(command)
 client_export.add_to(command)
 client_versions.add_to(command)
 client_access.add_to(command)

@@ -126,6 +126,11 @@ class Client:
         self.close()
 
     @property
+    def home(self) -> Path:
+        """The directory of its keys and its database; only this user can look into it."""
+        return self._home
+
+    @property
     def fingerprint(self) -> str:
         """The fingerprint that contractors compare aloud before they join."""
         return client_fingerprint(self.identity_key)

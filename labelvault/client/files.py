@@ -33,15 +33,6 @@ _MEDIA_TYPES: Final = {
     ".yml": "application/yaml",
 }
 """Of what projects consist of: the same on every machine, since a type that differs seals a file again."""
-TASK_TYPES: Final = (
-    "text/",
-    "image/",
-    "audio/",
-    "video/",
-    "application/pdf",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-)
-"""Of files that are a task each; others, spreadsheets and backups for example, more likely lie there by mistake."""
 
 
 def media_type(path: str) -> str:

@@ -8,22 +8,17 @@ import random
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
-from labelvault.client.columns import MAX_NAME_BYTES, Row, row_source, task_source
-from labelvault.client.files import STREAM_ABOVE_BYTES, TASK_TYPES, LargeFile, changed, media_type, open_regular
+from labelvault.client.columns import Row, row_source
+from labelvault.client.files import STREAM_ABOVE_BYTES, LargeFile, changed, open_regular
+from labelvault.client.places import FOLDERS, Place, file_place
 from labelvault.client.rows import count_rows, holds_rows, iter_rows, parse_row
 from labelvault.client.settings import FILE_NAME, Settings
 from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, MAX_STREAM_BYTES, Label
 from labelvault.errors import ProjectError
 
-FOLDERS: Final = {
-    "attachments": "attachment",
-    "guidelines": "guideline",
-    "rubrics": "rubric",
-    "gold": "gold",
-}
 MAX_FILE_DEPTH: Final = 3
 """Levels that files may require below a task; with the task's own, four (`issuer.catalog.MAX_REQUIRES_DEPTH`)."""
 
@@ -166,16 +161,16 @@ class ProjectFolder:
                 total += 1  # reported when its rows are read
         return total
 
-    def _required_first(self) -> Iterator[tuple[str, str]]:
-        """Yield (path, folder) of all files but tasks, what others require before them.
+    def _required_first(self) -> Iterator[str]:
+        """Yield paths of all files but tasks, what others require before them.
 
         A file that requires itself, or nests too deep, goes to `errors` and is left out.
         """
-        folder_of = {name: folder for folder in FOLDERS for name in self._files[folder]}
+        names = [name for folder in FOLDERS for name in self._files[folder]]
         depth: dict[str, int] = {}
 
         def visit(name: str, above: tuple[str, ...]) -> Iterator[str]:
-            if name in depth or name not in folder_of:
+            if name in depth or name not in self._known:
                 return
             if name in above:
                 raise ProjectError(f"[requires] of {name!r} leads back to itself", FILE_NAME)
@@ -191,19 +186,18 @@ class ProjectFolder:
 
         # Large ones go to the vault one by one, as they come: at random, so that order says nothing.
         large = random.SystemRandom().sample(sorted(self._large), len(self._large))
-        for start in (*large, *folder_of):
+        for start in (*large, *names):
             try:
-                for name in visit(start, ()):
-                    yield name, folder_of[name]
+                yield from visit(start, ())
             except ProjectError as error:
                 depth[start] = MAX_FILE_DEPTH
                 self.errors.append(error)
 
     def items(self) -> Iterator[SourceItem]:
         """Yield every item that can be read, what others require first; faults go to `errors`."""
-        for name, folder in self._required_first():
+        for name in self._required_first():
             try:
-                item = self._file_item(name, FOLDERS[folder], folder)
+                item = self._file_item(name)
             except ProjectError as error:
                 self.errors.append(error)
                 continue
@@ -211,17 +205,19 @@ class ProjectFolder:
         for name in self._files["tasks"]:
             yield from self._task_items(name)
 
-    def _file_item(self, path: str, kind: str, folder: str) -> SourceItem:
-        name = path.removeprefix(folder + "/")
-        if len(path.encode()) > MAX_NAME_BYTES:
-            raise ProjectError(f"a path of more than {MAX_NAME_BYTES} bytes", path)
+    def _file_item(self, path: str) -> SourceItem:
+        place = file_place(path)
         requires = self._known_paths(self.settings.file_requires.get(path, ()), FILE_NAME, None)
-        batch = "gold" if kind == "gold" else None
         large = self._large.get(path)
         if large is not None and large.size > MAX_STREAM_BYTES:
             raise ProjectError(f"{large.size} bytes; an item holds at most {MAX_STREAM_BYTES} (64 GiB)", path)
-        content = b"" if large is not None else self._read(path)
-        return SourceItem(path, kind, name, media_type(path), batch, (), requires, content, (path, None), large)
+        return self._item(place, requires, b"" if large is not None else self._read(path), large)
+
+    def _item(
+        self, place: Place, requires: tuple[str, ...], content: bytes, large: LargeFile | None = None
+    ) -> SourceItem:
+        about = (place.source, place.kind, place.name, place.media_type, place.batch)
+        return SourceItem(*about, (), requires, content, (place.path, None), large)
 
     def _task_items(self, path: str) -> Iterator[SourceItem]:
         try:
@@ -248,16 +244,8 @@ class ProjectFolder:
 
     def _task_file(self, path: str) -> SourceItem:
         """Return a file that is one task as it is; its folder is its batch."""
-        kind = media_type(path)
-        if not kind.startswith(TASK_TYPES):
-            raise ProjectError("no kind of file that tasks are read from", path)
-        if len(path.encode()) > MAX_NAME_BYTES // 2:
-            raise ProjectError(f"a path of more than {MAX_NAME_BYTES // 2} bytes", path)
-        batch = str(PurePosixPath(path).parent).removeprefix("tasks/")
-        name = path.removeprefix("tasks/")
-        requires = self._known_paths(self._task_requires(), path, None)
-        content = self._read(path)
-        return SourceItem(task_source(path), "task", name, kind, batch, (), requires, content, (path, None))
+        place = file_place(path)
+        return self._item(place, self._known_paths(self._task_requires(), path, None), self._read(path))
 
     def _task_requires(self) -> list[str]:
         required = self.settings.task_requires

@@ -17,6 +17,7 @@ from labelvault.client.records import (
     GrantRecord,
     ItemRecord,
     RestoredVersion,
+    SealedFile,
     SealPlan,
     SealReport,
     VersionComparison,
@@ -24,8 +25,10 @@ from labelvault.client.records import (
 )
 from labelvault.client.restoring import restore_version
 from labelvault.client.sealing import seal_folder
+from labelvault.client.single import seal_file
 from labelvault.client.versions import SealTarget
 from labelvault.envelope.metadata import KINDS, Metadata
+from labelvault.envelope.stream import ByteSource
 from labelvault.errors import FormatError, ProjectError
 from labelvault.ledger.entries import Granted
 from labelvault.wire.ids import ID_BYTES, ProjectId
@@ -72,6 +75,29 @@ class Project:
         """
         source = ProjectFolder(Path(folder))
         return seal_folder(source, self._target(source.settings.floor_bytes), progress)
+
+    def seal_file(self, path: str, stream: ByteSource) -> SealedFile:
+        """Seal one file from a stream of unknown length, such as a pipe, as if the folder had it under that path.
+
+        What the stream gives waits in a file without a name in the client's home, encrypted under a key that this
+        process alone has; then it is sealed like any large file. Up to 64 GiB; a task, 64 MiB. A `labelvault.toml` is
+        not looked at: a file that is sealed already keeps labels and requirements, a new task requires all guidelines.
+        The project folder is not touched: if it has other content there, its next `seal` seals that as changed.
+
+        Args:
+            path: under `guidelines/ rubrics/ gold/ tasks/ attachments/`; tasks that are rows need their folder.
+            stream: binary, and read to its end, which is believed: who wrote into a pipe may have failed.
+
+        Returns:
+            What was done: nothing, if it is sealed as it is.
+
+        Raises:
+            ProjectError: no such path, the stream can't be read, or it gives more than an item or the way to the vault
+                takes; nothing was sealed.
+            StoreError, RelayError: disk, catalog or vault failed; the old version is current, or the new one.
+            KeystoreError: the project's KEK can't be used.
+        """
+        return seal_file(self._target(), path, stream, self._client.home)
 
     def plan(self, folder: Path) -> SealPlan:
         """Say what `seal` would do, and what the vendor would see of it. Writes nothing, and needs no vault.
