@@ -7,7 +7,17 @@ carry ids and sizes: never keys, never plaintext, never bytes that no signature 
 
 
 class LabelVaultError(Exception):
-    """The root: `except LabelVaultError` catches whatever this library raises on purpose."""
+    """The root: `except LabelVaultError` catches whatever this library raises on purpose.
+
+    Attributes:
+        next_step: one sentence on what to do now, where the kind alone does not say it; else None.
+    """
+
+    next_step: str | None = None
+
+    def __init__(self, *args: object, next_step: str | None = None) -> None:
+        super().__init__(*args)
+        self.next_step = next_step
 
 
 class FormatError(LabelVaultError):
@@ -166,9 +176,11 @@ class ProjectError(LabelVaultError):
         line: its line, counted from 1, if one is.
     """
 
-    def __init__(self, message: str, file: str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self, message: str, file: str | None = None, line: int | None = None, *, next_step: str | None = None
+    ) -> None:
         place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
-        super().__init__(place + message)
+        super().__init__(place + message, next_step=next_step)
         self.file = file
         self.line = line
 

@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(error.format_message(), err=True)
         return exits.USAGE
     except click.ClickException as error:
-        out.failed("UsageError", error.format_message(), f"{_help_for(error)} --help")
+        out.failed("UsageError", error.format_message(), getattr(error, "next_step", f"{_help_for(error)} --help"))
         return exits.USAGE
     except (click.Abort, KeyboardInterrupt):
         out.failed("Interrupted", "interrupted", "Run the command again; what was done so far stays done.")

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.table import Table
 
 from labelvault.cli import client_access, client_export, client_issuer, client_seal, client_seal_file, client_versions
 from labelvault.cli.client_home import client_options, opened
-from labelvault.cli.options import Passphrase
+from labelvault.cli.listing import Listing
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, size, span, table
 from labelvault.client import Client, GrantRecord, ItemRecord, PassphraseRoot
 
@@ -21,7 +21,12 @@ def command() -> None:
     """The AI lab: seals projects, grants access, answers requests, keeps the ledger. Holds every key."""
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "labelvault client init --vault sqlite:////srv/lv/vault.db",
+        "labelvault client init --vault https://vault.example --home ./lab",
+    )
+)
 @click.option("--vault", required=True, metavar="URL", help="The vendor's vault: sqlite:////srv/lv/vault.db")
 @client_options
 def init(vault: str, home: Path, passphrase: Passphrase, out: Output) -> None:
@@ -46,7 +51,7 @@ def project() -> None:
     """Projects: a folder of guidelines, rubrics, gold and tasks under one key."""
 
 
-@project.command("create")
+@project.command("create", epilog=examples("labelvault client project create eval"))
 @click.argument("name")
 @click.option(
     "--floor-bytes",
@@ -66,7 +71,7 @@ def project_create(name: str, floor_bytes: int, home: Path, passphrase: Passphra
     )
 
 
-@command.command()
+@command.command(epilog=examples("labelvault client ls", "labelvault client ls eval --kind task"))
 @click.argument("name", metavar="[PROJECT]", required=False)
 @click.option("--kind", type=click.Choice(_KINDS), help="Only items of this kind (with PROJECT).")
 @click.option(
@@ -152,7 +157,7 @@ def _item_facts(item: ItemRecord) -> dict[str, object]:
     }
 
 
-def _items(items: list[ItemRecord]) -> Table:
+def _items(items: list[ItemRecord]) -> Listing:
     return table(
         "Items",
         ["kind", "batch", "name", "version#", "size#", "sealed size#", "id"],
@@ -171,7 +176,7 @@ def _items(items: list[ItemRecord]) -> Table:
     )
 
 
-def _grants(grants: list[GrantRecord]) -> Table:
+def _grants(grants: list[GrantRecord]) -> Listing:
     now = datetime.now(UTC)
     return table(
         "Grants",

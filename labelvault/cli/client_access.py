@@ -8,10 +8,10 @@ import click
 
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.files import read_input, write_output
-from labelvault.cli.options import Passphrase
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment
 from labelvault.cli.prompts import ask_fingerprint
-from labelvault.cli.values import DURATION, GRANT_ID, MOMENT, from_now
+from labelvault.cli.values import DURATION, ID_START, MOMENT, from_now
 from labelvault.client import ContractorRecord, GrantRecord, Limits, Scope
 
 WAIVED: Final = (
@@ -19,6 +19,7 @@ WAIVED: Final = (
     "in the window; max_open never binds a thief."
 )
 """The weaker statement, in so many words (DESIGN 1)."""
+_LONGEST_LEASE: Final = timedelta(days=7)
 _CANT_UNDO: Final = (
     "Nothing new will be released. It can't undo what was seen or copied while a task was open, and a lease "
     "that is open now stays readable on its device until it is closed or expires."
@@ -63,7 +64,7 @@ def grant_facts(record: GrantRecord) -> dict[str, object]:
     }
 
 
-@click.command()
+@click.command(epilog=examples("labelvault client enroll ada.card --name ada"))
 @click.argument("card", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", required=True, help="What you call this contractor; nobody else sees it.")
 @click.option("--fingerprint", metavar="WORDS", help="Its fingerprint, as the contractor reads it out.")
@@ -78,16 +79,23 @@ def enroll(card: Path, name: str, fingerprint: str | None, home: Path, passphras
     )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "labelvault client grant eval ada --batch week-14 --expires 7d --max-open 1 \\\n"
+        "    --max-total 200 --per-hour 30 --lease-ttl 1h --invite ada.invite"
+    )
+)
 @click.argument("project")
 @click.argument("contractor")
 @click.option("--batch", "batches", multiple=True, help="A batch whose tasks may be opened. Repeatable.")
 @click.option("--item", "items", multiple=True, help="A task, by name or id. Repeatable.")
 @click.option("--expires", type=MOMENT, required=True, help="7d, 12h, or a time with its zone.")
 @click.option("--not-before", type=MOMENT, help="When it begins. [default: now]")
-@click.option("--max-open", type=click.IntRange(min=1), required=True, help="Tasks open at one time.")
-@click.option("--max-total", type=click.IntRange(min=1), required=True, help="Openings in the grant's whole life.")
-@click.option("--per-hour", type=click.IntRange(min=1), required=True, help="Openings in any hour.")
+@click.option("--max-open", type=click.IntRange(1, 1000), required=True, help="Tasks open at one time.")
+@click.option(
+    "--max-total", type=click.IntRange(1, 1_000_000), required=True, help="Openings in the grant's whole life."
+)
+@click.option("--per-hour", type=click.IntRange(1, 100_000), required=True, help="Openings in any hour.")
 @click.option("--lease-ttl", type=DURATION, required=True, help="How long one opening lives: 30m, 1h.")
 @click.option("--waive-presence", is_flag=True, help="Desks only: accept the weaker statement.")
 @click.option("--invite", "invite_file", type=click.Path(path_type=Path), help="Write the invite there too.")
@@ -112,6 +120,8 @@ def grant(
     """Let CONTRACTOR open tasks of PROJECT, within batches or items, limits and a time: all are needed."""
     if not batches and not items:
         raise click.UsageError("name at least one --batch or --item: nothing named is nothing allowed")
+    if lease_ttl > _LONGEST_LEASE:
+        raise click.UsageError("a lease lives at most 7d: give a shorter --lease-ttl")
     limits = Limits(
         max_open=max_open,
         max_total=max_total,
@@ -146,13 +156,14 @@ def grant(
     out.result(facts, facts_table(rows), *([cell(WAIVED, "yellow")] if record.presence == "waived" else []))
 
 
-@click.command()
-@click.argument("grant_id", metavar="GRANT", type=GRANT_ID)
+@click.command(epilog=examples("labelvault client invite 5b9df688ac01 -o ada.invite"))
+@click.argument("start", metavar="GRANT", type=ID_START)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
 @client_options
-def invite(grant_id: bytes, output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
-    """Write the one file that a contractor joins with; it holds no secret."""
+def invite(start: str, output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Write the one file that a contractor joins with; it holds no secret. The id may be shortened."""
     with opened(home, passphrase) as client:
+        grant_id = client.find_grant(start)
         write_output(output, client.invite(grant_id))
         fingerprint = client.fingerprint
     out.result(
@@ -167,17 +178,18 @@ def revoke() -> None:
     """Take access away, from now on."""
 
 
-@revoke.command("grant")
-@click.argument("grant_id", metavar="GRANT", type=GRANT_ID)
+@revoke.command("grant", epilog=examples("labelvault client revoke grant 5b9df688ac01"))
+@click.argument("start", metavar="GRANT", type=ID_START)
 @client_options
-def revoke_grant(grant_id: bytes, home: Path, passphrase: Passphrase, out: Output) -> None:
-    """Revoke one grant."""
+def revoke_grant(start: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Revoke one grant. The id may be shortened."""
     with opened(home, passphrase) as client:
+        grant_id = client.find_grant(start)
         client.revoke_grant(grant_id)
     out.result({"revoked": {"grant": grant_id}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
 
-@revoke.command("contractor")
+@revoke.command("contractor", epilog=examples("labelvault client revoke contractor ada"))
 @click.argument("name")
 @client_options
 def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output) -> None:
@@ -187,7 +199,7 @@ def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output
     out.result({"revoked": {"contractor": name}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
 
-@click.command()
+@click.command(epilog=examples("labelvault client freeze eval"))
 @click.argument("project")
 @client_options
 def freeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
@@ -197,7 +209,7 @@ def freeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> Non
     out.result({"project": project, "frozen": True}, f"{project} is frozen; what is open stays so until it expires.")
 
 
-@click.command()
+@click.command(epilog=examples("labelvault client unfreeze eval"))
 @click.argument("project")
 @client_options
 def unfreeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:

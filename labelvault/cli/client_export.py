@@ -6,7 +6,7 @@ import click
 
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.exits import AUTHENTICITY, OK, outcome_of
-from labelvault.cli.options import Passphrase
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output
 from labelvault.client import ExportReport
 
@@ -16,7 +16,12 @@ def add_to(group: click.Group) -> None:
     group.add_command(export)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "labelvault client export eval ./given-back",
+        "labelvault client export eval ./old --version-of rubrics/score.md:1",
+    )
+)
 @click.argument("name", metavar="PROJECT")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(

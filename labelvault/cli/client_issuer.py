@@ -6,7 +6,7 @@ import click
 
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.files import read_text, write_output
-from labelvault.cli.options import Passphrase
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, facts_table
 from labelvault.cli.signals import told_to_end
 from labelvault.client import AnswerReport
@@ -23,7 +23,12 @@ def issuer() -> None:
     """The service that answers contractors' requests; the only place that lets a key out."""
 
 
-@issuer.command("run")
+@issuer.command(
+    "run",
+    epilog=examples(
+        "labelvault client issuer run --passphrase-file pass", "labelvault client issuer run --once --json"
+    ),
+)
 @click.option("--once", is_flag=True, help="Answer what waits in the mailbox, then end.")
 @client_options
 def issuer_run(once: bool, home: Path, passphrase: Passphrase, out: Output) -> None:
@@ -71,7 +76,11 @@ def ledger() -> None:
     """The append-only record of every release and denial."""
 
 
-@ledger.command()
+@ledger.command(
+    epilog=examples(
+        "labelvault client ledger verify -o today.note", "labelvault client ledger verify --against yesterday.note"
+    )
+)
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -104,7 +113,7 @@ def verify(against: Path | None, output: Path | None, home: Path, passphrase: Pa
     out.result(facts, facts_table(rows), "The ledger holds together.")
 
 
-@ledger.command()
+@ledger.command(epilog=examples("labelvault client ledger export -o ledger.bin"))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
 @client_options
 def export(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:

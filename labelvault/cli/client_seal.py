@@ -7,10 +7,10 @@ from typing import Final
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from labelvault.cli.client_home import client_options, opened
-from labelvault.cli.options import Passphrase
+from labelvault.cli.listing import Listing
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, size, table
 from labelvault.client import SealPlan, SealReport
 
@@ -22,7 +22,9 @@ def add_to(group: click.Group) -> None:
     group.add_command(seal)
 
 
-@click.command()
+@click.command(
+    epilog=examples("labelvault client seal eval ./project --dry-run", "labelvault client seal eval ./project")
+)
 @click.argument("name", metavar="PROJECT")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be sealed and what the vendor would see; seal nothing.")
@@ -67,7 +69,7 @@ def _progress(out: Output) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _sealed(report: SealReport) -> Iterator[Table | str]:
+def _sealed(report: SealReport) -> Iterator[Listing | str]:
     yield f"{report.new} new, {report.changed} changed, {report.same} same, {report.gone} gone"
     yield _openings(report)
 
@@ -92,7 +94,7 @@ def _dry_run(plan: SealPlan, name: str, out: Output) -> int:
     return 7 if plan.errors else 0
 
 
-def _planned(plan: SealPlan) -> Iterator[Table | str]:
+def _planned(plan: SealPlan) -> Iterator[Listing | str]:
     rows = [*(("new", source) for source in plan.new), *(("changed", source) for source in plan.changed)]
     yield table("Would be sealed", ["", "item"], rows)
     yield _openings(plan)
@@ -119,7 +121,7 @@ def _common(report: SealReport | SealPlan) -> dict[str, object]:
     }
 
 
-def _openings(report: SealReport | SealPlan) -> Table:
+def _openings(report: SealReport | SealPlan) -> Listing:
     return table(
         "What one opening brings",
         ["batch", "tasks#", "with each task"],

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import click
 
 from labelvault.cli.client_home import client_options, opened
-from labelvault.cli.options import Passphrase
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, size
 
 
@@ -15,7 +15,13 @@ def add_to(group: click.Group) -> None:
     group.add_command(seal_file)
 
 
-@click.command("seal-file")
+@click.command(
+    "seal-file",
+    epilog=examples(
+        "labelvault client seal-file eval attachments/scan.pdf ./scan.pdf",
+        "gunzip < scan.pdf.gz | labelvault client seal-file eval attachments/scan.pdf",
+    ),
+)
 @click.argument("name", metavar="PROJECT")
 @click.argument("path", metavar="PATH")
 @click.argument("stream", metavar="[FILE]", type=click.File("rb"), default="-")

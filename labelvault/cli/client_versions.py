@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.table import Table
 
 from labelvault.cli.client_home import client_options, opened
-from labelvault.cli.options import Passphrase
+from labelvault.cli.listing import Listing
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, size, table
 from labelvault.client import ComparedVersion, VersionComparison
 
@@ -22,7 +22,11 @@ def add_to(group: click.Group) -> None:
     group.add_command(restore_version)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "labelvault client diff eval rubrics/score.md 1", "labelvault client diff eval rubrics/score.md 1 2 --json"
+    )
+)
 @click.argument("name", metavar="PROJECT")
 @click.argument("item")
 @click.argument("old", type=_VERSION)
@@ -52,7 +56,7 @@ def diff(name: str, item: str, old: int, new: int | None, home: Path, passphrase
         out.out_console.print(cell(line, _STYLES.get(line[:1], "")), soft_wrap=True)
 
 
-@click.command("restore-version")
+@click.command("restore-version", epilog=examples("labelvault client restore-version eval rubrics/score.md 1"))
 @click.argument("name", metavar="PROJECT")
 @click.argument("item")
 @click.argument("version", type=_VERSION)
@@ -94,7 +98,7 @@ def _facts(version: ComparedVersion) -> dict[str, object]:
     }
 
 
-def _shown(found: VersionComparison) -> Iterator[Table | str]:
+def _shown(found: VersionComparison) -> Iterator[Listing | str]:
     yield table(
         f"Versions of {found.source}",
         ["", "version#", "size#", "media type", "sha-256"],

@@ -9,7 +9,7 @@ import click
 from labelvault.cli import contractor_desk, contractor_session
 from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.files import read_input, write_output
-from labelvault.cli.options import Passphrase
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, span, table
 from labelvault.cli.prompts import ask_fingerprint
 from labelvault.cli.values import ID_START, the_one
@@ -21,7 +21,12 @@ def command() -> None:
     """A labeler's device, or a desk: asks for one task at a time and forgets it on close."""
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        'labelvault contractor init --label "ada\'s laptop"',
+        "labelvault contractor init --label desk-7 --tier desk --home ./desk",
+    )
+)
 @click.option(
     "--tier",
     type=click.Choice(["helper", "desk"]),
@@ -42,7 +47,7 @@ def init(tier: str, label: str, home: Path, passphrase: Passphrase, out: Output)
     )
 
 
-@command.command()
+@command.command(epilog=examples("labelvault contractor card -o ada.card"))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
 @contractor_options
 def card(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
@@ -53,7 +58,7 @@ def card(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
     out.result({"card": output, "fingerprint": fingerprint}, f"Wrote {output}.", f"Fingerprint: {fingerprint}")
 
 
-@command.command()
+@command.command(epilog=examples("labelvault contractor join ada.invite"))
 @click.argument("invite", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--fingerprint", metavar="WORDS", help="The client's fingerprint, as the client reads it out.")
 @contractor_options
@@ -91,7 +96,7 @@ def _membership(joined: Membership) -> Any:
     )
 
 
-@command.command("list")
+@command.command("list", epilog=examples("labelvault contractor list", "labelvault contractor list --json"))
 @contractor_options
 def list_openings(home: Path, passphrase: Passphrase, out: Output) -> None:
     """List what was opened here, with the time that is left."""
@@ -142,7 +147,7 @@ def _openings(openings: list[OpeningRecord], now: datetime) -> Any:
     )
 
 
-@command.command()
+@command.command(epilog=examples("labelvault contractor close 5b9df688"))
 @click.argument("lease", metavar="LEASE", type=ID_START)
 @contractor_options
 def close(lease: str, home: Path, passphrase: Passphrase, out: Output) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from labelvault.cli.contractor_home import contractor_options, opened
-from labelvault.cli.options import Passphrase
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, span, table
 from labelvault.cli.signals import Ending, told_to_end
 from labelvault.cli.values import ID_START, ITEM_ID, the_one
@@ -26,7 +26,9 @@ def add_to(group: click.Group) -> None:
     group.add_command(desk)
 
 
-@click.command()
+@click.command(
+    epilog=examples("labelvault contractor desk", "labelvault contractor desk --json --passphrase-file pass")
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1, max=600),

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from labelvault.cli.contractor_home import contractor_options, opened
-from labelvault.cli.options import Passphrase
+from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, moment, span
 from labelvault.cli.signals import Ending, told_to_end
 from labelvault.cli.values import GRANT_ID, ITEM_ID
@@ -24,7 +24,13 @@ def add_to(group: click.Group) -> None:
     group.add_command(open_item)
 
 
-@click.command("open")
+@click.command(
+    "open",
+    epilog=examples(
+        "labelvault contractor open 576429f50825042cda7fff69d5eae683",
+        "labelvault contractor open 576429f50825042cda7fff69d5eae683 --to ./task",
+    ),
+)
 @click.argument("item", type=ITEM_ID)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Write the task's files (0600) and return.")
 @click.option("--grant", type=GRANT_ID, help="Use this grant. [default: the newest one]")

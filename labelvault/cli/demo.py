@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labelvault.cli.exits import MORE_THAN_STATED, OK
-from labelvault.cli.options import json_option
+from labelvault.cli.options import examples, json_option
 from labelvault.cli.output import Output, cell, size
 from labelvault.cli.signals import interrupted_by_any
 from labelvault.story import EXAMPLE, Act, Did, Event, Findings, Said, Stolen, Theft, run
@@ -32,7 +32,7 @@ _HOLDERS: Final = (
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(epilog=examples("labelvault demo", "labelvault demo --input ./project --keep ./played"))
 @click.option("--input", "project", type=_FOLDER, metavar="DIR", help="Seal this project instead of the example.")
 @click.option(
     "--keep",

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.table import Table
 
 from labelvault.cli.exits import MORE_THAN_STATED, OK
-from labelvault.cli.options import Passphrase, json_option
+from labelvault.cli.listing import Listing
+from labelvault.cli.options import Passphrase, examples, json_option
 from labelvault.cli.output import Output, cell, facts_table, size, table
 from labelvault.crypto.secret import SecretBytes
 from labelvault.drill import Finding, run
@@ -16,7 +16,7 @@ _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(epilog=examples("labelvault drill --vault ./stolen/vendor --desk ./stolen/desk --known texts"))
 @click.option("--vault", required=True, metavar="URL", help="The stolen vault: its folder, or sqlite:///... in it.")
 @click.option("--contractor", "contractors", multiple=True, type=_FOLDER, metavar="HOME", help="Repeatable.")
 @click.option("--desk", "desks", multiple=True, type=_FOLDER, metavar="HOME", help="Repeatable.")
@@ -82,7 +82,7 @@ def _show(finding: Finding, out: Output) -> None:
     )
 
 
-def _details(finding: Finding) -> list[Table]:
+def _details(finding: Finding) -> list[Listing]:
     """Return tables of what was found, if anything was."""
     shown = []
     if finding.opened:

@@ -121,7 +121,7 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     ),
     (
         errors.RequestTimeoutError,
-        Outcome(UNREACHABLE, "See that the issuer runs (labelvault client issuer run), then try again."),
+        Outcome(UNREACHABLE, "Ask the client whether its issuer runs (labelvault client issuer run), then try again."),
     ),
     (errors.RelayError, Outcome(UNREACHABLE, "Check the vault's address and that this user may use it.")),
     (
@@ -145,10 +145,13 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
 
 
 def outcome_of(error: errors.LabelVaultError) -> Outcome:
-    """Return the exit code and the advice for an error; the most special kind that fits decides."""
+    """Return the exit code and the advice for an error; the most special kind that fits decides.
+
+    What the error itself says to do goes before what its kind does.
+    """
     if isinstance(error, errors.DeniedError):
         return Outcome(REFUSED, DENIALS.get(error.code, "Ask the client."))
     for kind, outcome in _OUTCOMES:
         if isinstance(error, kind):
-            return outcome
+            return Outcome(outcome.code, error.next_step or outcome.next)
     return Outcome(UNEXPECTED, "Please report it, with the command that you ran.")

@@ -44,6 +44,16 @@ class Passphrase:
         return asked
 
 
+def examples(*commands: str) -> str:
+    """Return the epilog of a command's help: real invocations, which a test parses.
+
+    Args:
+        commands: whole command lines, without the `$`; one may go on over lines that end in a backslash.
+    """
+    lines = [line for command in commands for line in command.splitlines()]
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
 def home_option(actor: str) -> Callable[[_F], _F]:
     """Add `--home`, by default `~/.labelvault/<actor>`."""
 

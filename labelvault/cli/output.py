@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labelvault.cli.exits import outcome_of
+from labelvault.cli.listing import Id, Listing
 from labelvault.errors import DeniedError, LabelVaultError
 
 PIPED_COLUMNS: Final = 120
@@ -59,7 +60,7 @@ class Output:
         sys.stdout.write(json.dumps(facts, default=_plain) + "\n")
         sys.stdout.flush()
 
-    def result(self, facts: Mapping[str, Any], *shown: Table | Text | str) -> None:
+    def result(self, facts: Mapping[str, Any], *shown: Listing | Table | Text | str) -> None:
         """Print the facts as JSON, or else what people read."""
         if self.as_json:
             self.json(facts)
@@ -99,24 +100,21 @@ class Output:
         self._err.print(Text("Next: ", style="bold").append_text(cell(hint)), soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Listing:
     """Build a table; columns whose name ends in `#` are numbers and stand right.
 
     Args:
         title: what it shows.
         columns: the headings.
-        rows: a `Text` is kept as it is, anything else is made harmless.
+        rows: a `Text` or `Id` is kept as it is, bytes are an id, anything else is made harmless.
     """
-    built = Table(title=title, title_justify="left", title_style="bold", header_style="bold cyan", box=None)
-    for name in columns:
-        built.add_column(name.removesuffix("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
-    count = 0
-    for row in rows:
-        built.add_row(*(part if isinstance(part, Text) else cell(part) for part in row))
-        count += 1
-    if count == 0:
-        built.add_row(Text("none", style="dim"))
-    return built
+    return Listing(title, columns, [[_kept(part) for part in row] for row in rows])
+
+
+def _kept(part: object) -> Text | Id:
+    if isinstance(part, bytes):
+        return Id(part)
+    return part if isinstance(part, Text | Id) else cell(part)
 
 
 def facts_table(rows: Iterable[tuple[str, object]]) -> Table:
@@ -130,8 +128,11 @@ def facts_table(rows: Iterable[tuple[str, object]]) -> Table:
 
 
 def moment(time: datetime) -> str:
-    """Write a time as `2026-04-01 12:00:00Z`."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """Write a time: on a terminal in its user's zone, `2026-04-01 14:00:00+02:00`; else `2026-04-01 12:00:00Z`."""
+    local = time.astimezone() if sys.stdout.isatty() else time.astimezone(UTC)
+    if not local.utcoffset():
+        return local.strftime("%Y-%m-%d %H:%M:%SZ")
+    return local.isoformat(" ", "seconds")
 
 
 def span(duration: timedelta) -> str:
@@ -153,7 +154,9 @@ def size(count_bytes: int) -> str:
         return f"{count_bytes} B"
     if count_bytes < 1024**2:
         return f"{count_bytes / 1024:.1f} KiB"
-    return f"{count_bytes / 1024**2:.1f} MiB"
+    if count_bytes < 1024**3:
+        return f"{count_bytes / 1024**2:.1f} MiB"
+    return f"{count_bytes / 1024**3:.1f} GiB"
 
 
 def _console(*, stderr: bool) -> Console:

@@ -11,6 +11,18 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION: Final = re.compile(r"([0-9]{1,7})([smhdw])")
 
 
+class WrongUsage(click.UsageError):
+    """A usage error that knows better than `--help` what to do.
+
+    Attributes:
+        next_step: one sentence.
+    """
+
+    def __init__(self, message: str, next_step: str) -> None:
+        super().__init__(message)
+        self.next_step = next_step
+
+
 class DurationType(click.ParamType[object]):
     """`45s`, `30m`, `12h`, `7d`, `2w`: a `timedelta` above zero."""
 
@@ -82,11 +94,14 @@ def the_one(start: str, ids: Iterable[bytes]) -> bytes:
     """Return the one id that begins so.
 
     Raises:
-        click.UsageError: none does, or several.
+        WrongUsage: none does, or several.
     """
     found = [each for each in ids if each.hex().startswith(start)]
     if len(found) != 1:
-        raise click.UsageError(f"{'several begin' if found else 'nothing here begins'} with {start}")
+        raise WrongUsage(
+            f"{'several ids begin' if found else 'nothing here begins'} with {start}",
+            "Write more digits of it." if found else "See the ids: labelvault contractor list.",
+        )
     return found[0]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from labelvault.cli.homes import read_address, write_address
-from labelvault.cli.options import home_option, json_option
+from labelvault.cli.options import examples, home_option, json_option
 from labelvault.cli.output import Output, facts_table, moment, size, table
 from labelvault.cli.vendor_serve import serve
 from labelvault.stores import open_store
@@ -32,7 +32,7 @@ def command() -> None:
 command.add_command(serve)
 
 
-@command.command()
+@command.command(epilog=examples("labelvault vendor init", "labelvault vendor init --vault sqlite:////srv/lv/vault.db"))
 @home_option("vendor")
 @click.option("--vault", metavar="URL", help="sqlite:////srv/lv/vault.db [default: vault.db in the home]")
 @json_option
@@ -49,7 +49,7 @@ def init(home: Path, vault: str | None, out: Output) -> None:
     )
 
 
-@command.command()
+@command.command(epilog=examples("labelvault vendor status"))
 @home_option("vendor")
 @_vault_option
 @json_option
@@ -87,7 +87,7 @@ def _status_facts(found: StoreStatus) -> dict[str, int]:
     }
 
 
-@command.command()
+@command.command(epilog=examples("labelvault vendor ls", "labelvault vendor ls --items --json"))
 @click.option("--items", "with_items", is_flag=True, help="List every sealed item too.")
 @home_option("vendor")
 @_vault_option
@@ -156,7 +156,7 @@ def _item_facts(item: ItemInfo) -> dict[str, Any]:
     }
 
 
-@command.command()
+@command.command(epilog=examples("labelvault vendor purge --keep-days 7"))
 @click.option(
     "--keep-days",
     type=click.IntRange(min=0),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from labelvault.cli.homes import read_address
-from labelvault.cli.options import home_option, json_option
+from labelvault.cli.options import examples, home_option, json_option
 from labelvault.cli.output import Output
 from labelvault.cli.signals import Ending, told_to_end
 from labelvault.relay.http_address import is_loopback
@@ -21,13 +21,12 @@ from labelvault.vendor.http_tokens import read_tokens
 _CONNECTIONS: Final = 1024
 _KEEP_ALIVE_S: Final = 30
 _END_S: Final = 5
-_EXAMPLES: Final = """\b
-Examples:
-  labelvault vendor serve
-  labelvault vendor serve --behind-proxy --token-file tokens
-  labelvault vendor serve --host 0.0.0.0 --port 443 \\
-      --token-file tokens --tls-cert chain.pem --tls-key key.pem
-"""
+_EXAMPLES: Final = examples(
+    "labelvault vendor serve",
+    "labelvault vendor serve --behind-proxy --token-file tokens",
+    "labelvault vendor serve --host 0.0.0.0 --port 443 \\\n"
+    "    --token-file tokens --tls-cert chain.pem --tls-key key.pem",
+)
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from labelvault.client import queries
+from labelvault.client import access, queries
 from labelvault.client.home import create_home, read_vault_address
 from labelvault.client.project import Project
 from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
@@ -25,14 +25,13 @@ from labelvault.issuer.release import IssuerIdentity
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.issuer.service import Issuer
 from labelvault.issuer.state import State
-from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_card
-from labelvault.keys.fingerprint import check_fingerprint
+from labelvault.keys.cards import client_fingerprint
 from labelvault.keys.identity import load_signing_key
 from labelvault.keys.kek import KekFiles
 from labelvault.keys.root import RootKey, RootKeyProvider
 from labelvault.keys.token import read_token
 from labelvault.ledger.checkpoint import issuer_key_name
-from labelvault.ledger.entries import Enrolled, Entry, Frozen, Revoked
+from labelvault.ledger.entries import Entry
 from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
 from labelvault.wire.frame import Signed, open_frame, sign_message
@@ -41,7 +40,6 @@ from labelvault.wire.messages import Invite, IssuerCertificate
 from labelvault.wire.times import to_ms, truncate
 
 _SUBMISSION_LABEL: Final = b"labelvault/v1/submission-key\0"
-_MAX_NAME_BYTES: Final = 200
 
 
 class Client:
@@ -108,7 +106,10 @@ class Client:
         """
         home = Path(home)
         if not (home / "client.db").is_file():
-            raise KeystoreError(f"{home} holds no client; `labelvault client init` makes one")
+            raise KeystoreError(
+                f"{home} holds no client",
+                next_step="Give --home DIR if it is elsewhere, or make one: labelvault client init --vault URL.",
+            )
         return cls(home, root.open(home), clock)
 
     def close(self) -> None:
@@ -188,12 +189,19 @@ class Client:
             ProjectError: the name is taken, empty or too long, or the floor is out of its bounds.
             KeystoreError: the KEK can't be stored.
         """
-        if not name.strip() or len(name.encode()) > _MAX_NAME_BYTES:
-            raise ProjectError(f"a project's name has 1 to {_MAX_NAME_BYTES} bytes")
+        if not name.strip() or len(name.encode()) > access.MAX_NAME_BYTES:
+            raise ProjectError(
+                f"a project's name has 1 to {access.MAX_NAME_BYTES} bytes", next_step="Choose another name."
+            )
         if not 256 <= floor_bytes <= 1024 * 1024:
-            raise ProjectError("the padding floor lies outside 256 to 1,048,576 bytes")
+            raise ProjectError(
+                "the padding floor lies outside 256 to 1,048,576 bytes", next_step="Choose another --floor-bytes."
+            )
         if self.database.row("SELECT 1 FROM projects WHERE name = ?", name):
-            raise ProjectError(f"there is a project named {name!r} already")
+            raise ProjectError(
+                f"there is a project named {name!r} already",
+                next_step="Seal into it (labelvault client seal PROJECT FOLDER), or choose another name.",
+            )
         project = ProjectId(random_bytes(ID_BYTES))
         kek = self.keks.create(project)
         submission = OneTimeKey.generate()
@@ -220,7 +228,10 @@ class Client:
         """
         row = self.database.row("SELECT project FROM projects WHERE name = ?", name)
         if row is None:
-            raise ProjectError(f"there is no project named {name!r}; `labelvault client project create` makes one")
+            raise ProjectError(
+                f"there is no project named {name!r}",
+                next_step="See what there is: labelvault client ls; or make it: labelvault client project create.",
+            )
         return Project(self, ProjectId(bytes(row[0])), name)
 
     def projects(self) -> list[Project]:
@@ -243,25 +254,7 @@ class Client:
             SignatureError: the card is not signed by its own keys, or a key is no valid one.
             FormatError: these bytes are no card.
         """
-        check_fingerprint(fingerprint, card_fingerprint(card))
-        signed = read_card(card)
-        key = signed.frame.signer
-        if not name.strip() or len(name.encode()) > _MAX_NAME_BYTES:
-            raise EnrolmentError(f"a contractor's name has 1 to {_MAX_NAME_BYTES} bytes")
-        with self.database.transaction():
-            if self.database.row("SELECT 1 FROM contractors WHERE name = ? OR key = ?", name, key):
-                raise EnrolmentError(f"{name!r}, or this key, is enrolled already")
-            self.database.execute("INSERT INTO contractors VALUES (?, ?, ?, NULL)", key, name, card)
-            self.record(
-                [
-                    Enrolled(
-                        at=self.now(),
-                        contractor=key,
-                        tier=signed.message.tier,
-                        presence_key=signed.message.presence_key is not None,
-                    )
-                ]
-            )
+        access.enroll(self, card, fingerprint, name)
         return self.contractor(name)
 
     def contractors(self) -> list[ContractorRecord]:
@@ -277,13 +270,27 @@ class Client:
         for record in self.contractors():
             if record.name == name:
                 return record
-        raise EnrolmentError(f"no contractor named {name!r} is enrolled; `labelvault client enroll` does it")
+        raise EnrolmentError(
+            f"no contractor named {name!r} is enrolled",
+            next_step="See who is: labelvault client ls; or enrol a card: labelvault client enroll CARD --name NAME.",
+        )
 
     # Grants
 
     def grants(self, project: str | None = None) -> list[GrantRecord]:
         """List grants, newest last, of one project or of all."""
         return queries.grants(self.database, self.identity_key, project, self.now())
+
+    def find_grant(self, start: str) -> bytes:
+        """Return the id of the one grant whose id begins so.
+
+        Args:
+            start: hex digits.
+
+        Raises:
+            GrantError: none does, or several.
+        """
+        return queries.find_grant(self.database, start)
 
     def invite(self, grant_id: bytes) -> bytes:
         """Make the one file with which a contractor joins.
@@ -297,7 +304,7 @@ class Client:
         """
         row = self.database.row("SELECT frame, project FROM grants WHERE grant_id = ?", grant_id)
         if row is None:
-            raise GrantError("there is no grant of this id")
+            raise GrantError("there is no grant of this id", next_step=queries.SEE_GRANTS)
         invite = Invite(
             client=self.client_id,
             project=bytes(row[1]),
@@ -314,7 +321,7 @@ class Client:
         Raises:
             GrantError: no such grant.
         """
-        self._revoke("grants", "grant_id", "grant", grant_id)
+        access.revoke(self, "grants", "grant_id", "grant", grant_id)
 
     def revoke_contractor(self, name: str) -> None:
         """Refuse everything that a contractor's key asks for, at once and for good. What was opened stays seen.
@@ -322,20 +329,7 @@ class Client:
         Raises:
             EnrolmentError: no such contractor.
         """
-        self._revoke("contractors", "key", "contractor", self.contractor(name).key)
-
-    def _revoke(self, table: str, column: str, kind: str, name: bytes) -> None:
-        # `table` and `column` are this class's own words, never input.
-        with self.database.transaction():
-            now = self.now()
-            changed = self.database.execute(
-                f"UPDATE {table} SET revoked_ms = coalesce(revoked_ms, ?) WHERE {column} = ?",  # noqa: S608
-                to_ms(now),
-                name,
-            )
-            if not changed:
-                raise GrantError(f"there is no {kind} of this id")
-            self.record([Revoked(at=now, kind=kind, id=name)])
+        access.revoke(self, "contractors", "key", "contractor", self.contractor(name).key)
 
     def freeze(self, project: str) -> None:
         """Stop all releases of a project, until `unfreeze`.
@@ -343,7 +337,7 @@ class Client:
         Raises:
             ProjectError: no such project.
         """
-        self._set_frozen(project, frozen=True)
+        access.set_frozen(self, self.project(project).project_id, frozen=True)
 
     def unfreeze(self, project: str) -> None:
         """Allow releases of a project again.
@@ -351,13 +345,7 @@ class Client:
         Raises:
             ProjectError: no such project.
         """
-        self._set_frozen(project, frozen=False)
-
-    def _set_frozen(self, name: str, *, frozen: bool) -> None:
-        project = self.project(name).project_id
-        with self.database.transaction():
-            self.database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(frozen), project)
-            self.record([Frozen(at=self.now(), project=project, frozen=frozen)])
+        access.set_frozen(self, self.project(project).project_id, frozen=False)
 
     # Issuer and ledger
 

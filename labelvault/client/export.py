@@ -92,7 +92,7 @@ def export_project(origin: Origin, folder: Path, versions: Sequence[tuple[bytes,
         StoreError: the catalog can't be read.
     """
     if versions is not None and len({item for item, _ in versions}) < len(versions):
-        raise ProjectError("of each item one version is exported")
+        raise ProjectError("of each item one version is exported", next_step="Name each item once.")
     named = current_versions(origin) if versions is None else [named_version(origin, *each) for each in versions]
     found = sorted(named, key=_order)
     targets = _targets(found)

@@ -65,7 +65,10 @@ def resolve_scope(database: Database, project: ProjectId, scope: Scope) -> messa
 def _batch_id(database: Database, project: ProjectId, name: str) -> bytes:
     row = database.row("SELECT batch FROM batches WHERE project = ? AND name = ? AND gold = 0", project, name)
     if row is None:
-        raise GrantScopeError(f"there is no batch of tasks named {name!r}")
+        raise GrantScopeError(
+            f"there is no batch of tasks named {name!r}",
+            next_step="See the batches: labelvault client ls PROJECT --kind task; gold is never granted.",
+        )
     return bytes(row[0])
 
 
@@ -76,7 +79,10 @@ def _task_id(database: Database, project: ProjectId, name: str) -> bytes:
         name,
     )
     if len(rows) > 1:
-        raise GrantScopeError(f"{len(rows)} tasks are named {name!r}; name the one by its id")
+        raise GrantScopeError(
+            f"{len(rows)} tasks are named {name!r}",
+            next_step="Name the one by its id: labelvault client ls PROJECT --kind task --name NAME.",
+        )
     if rows:
         return bytes(rows[0][0])
     try:
@@ -84,7 +90,10 @@ def _task_id(database: Database, project: ProjectId, name: str) -> bytes:
     except ValueError:
         facts = None
     if facts is None or facts.project != project:
-        raise GrantScopeError(f"there is no task {name!r}")
+        raise GrantScopeError(
+            f"there is no task {name!r}",
+            next_step="See the tasks: labelvault client ls PROJECT --kind task; nothing else can be granted.",
+        )
     return facts.item
 
 
@@ -108,13 +117,26 @@ def make_grant(
         FormatError: a limit, or a time, is out of its bounds.
     """
     if contractor.revoked:
-        raise GrantRevokedError(f"{contractor.name} was revoked; enrol a new key instead")
+        raise GrantRevokedError(
+            f"{contractor.name} was revoked, for good",
+            next_step="Enrol a card with a new key: labelvault client enroll CARD --name NAME.",
+        )
     if terms.expires_at <= now:
-        raise GrantError("the grant would have expired already")
+        raise GrantError(
+            "the grant would have expired already",
+            next_step="Give an end that lies ahead: --expires 7d, or a time with its zone.",
+        )
+    if terms.not_before >= terms.expires_at:
+        raise GrantError(
+            "the grant would end before it begins", next_step="Give --expires a later time than --not-before."
+        )
     presence_key = None
     if contractor.tier == "helper":
         if terms.waive_presence:
-            raise GrantError("a helper is the contractor's own device: there is no presence to waive")
+            raise GrantError(
+                "a helper is the contractor's own device: there is no presence to waive",
+                next_step="Leave --waive-presence out.",
+            )
         presence = "device"
     elif terms.waive_presence:
         presence = "waived"
@@ -123,7 +145,8 @@ def make_grant(
     else:
         raise GrantError(
             f"the desk {contractor.name} has no presence device; enrol one, or waive presence and accept the weaker"
-            " statement"
+            " statement",
+            next_step="Enrol a card that names a presence device, or add --waive-presence.",
         )
     grant = messages.Grant(
         client=client,

@@ -22,6 +22,7 @@ from labelvault.wire.messages import VAULT_ADDRESS_BYTES, IssuerCertificate
 
 CERTIFICATE_LIFETIME: Final = timedelta(days=365)
 _MAX_CONFIG_BYTES: Final = 8192
+_MEND_CONFIG: Final = 'Write {"vault": "URL"} into config.json in the home, with the vendor\'s address.'
 
 
 def create_home(home: Path, root: RootKeyProvider, vault: str, now: datetime) -> RootKey:
@@ -39,9 +40,15 @@ def create_home(home: Path, root: RootKeyProvider, vault: str, now: datetime) ->
         StoreError: `client.db` can't be made.
     """
     if len(vault.encode()) > VAULT_ADDRESS_BYTES or not vault:
-        raise EnrolmentError(f"a vault's address has 1 to {VAULT_ADDRESS_BYTES} bytes")
+        raise EnrolmentError(
+            f"a vault's address has 1 to {VAULT_ADDRESS_BYTES} bytes",
+            next_step="Give the address that the vendor told you: --vault URL.",
+        )
     if (home / "client.db").exists():
-        raise KeystoreError(f"{home} holds a client already; nothing was changed")
+        raise KeystoreError(
+            f"{home} holds a client already; nothing was changed",
+            next_step="Use it as it is (labelvault client ls), or give another --home DIR.",
+        )
     make_private_dir(home)
     root_key = root.create(home)
     identity, issuer = SigningKey.generate(), SigningKey.generate()
@@ -71,9 +78,9 @@ def read_vault_address(home: Path) -> str:
     try:
         config = json.loads(read_private(home / "config.json", _MAX_CONFIG_BYTES))
     except ValueError as error:
-        raise KeystoreError("config.json is not valid JSON") from error
+        raise KeystoreError("config.json is not valid JSON", next_step=_MEND_CONFIG) from error
     if not isinstance(config, dict) or set(config) != {"vault"} or not isinstance(config["vault"], str):
-        raise KeystoreError("config.json holds exactly the vault's address")
+        raise KeystoreError("config.json holds exactly the vault's address", next_step=_MEND_CONFIG)
     return config["vault"]
 
 

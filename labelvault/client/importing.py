@@ -19,6 +19,7 @@ from labelvault.client.settings import FILE_NAME, Settings
 from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, MAX_STREAM_BYTES, Label
 from labelvault.errors import ProjectError
 
+_GIVE_FOLDER: Final = "Give the folder that holds guidelines/, rubrics/, gold/, tasks/ or attachments/."
 MAX_FILE_DEPTH: Final = 3
 """Levels that files may require below a task; with the task's own, four (`issuer.catalog.MAX_REQUIRES_DEPTH`)."""
 
@@ -70,7 +71,7 @@ class ProjectFolder:
             ProjectError: it is no folder, holds nothing to seal, or its `labelvault.toml` is wrong.
         """
         if not path.is_dir():
-            raise ProjectError(f"{path} is not a folder")
+            raise ProjectError(f"{path} is not a folder", next_step=_GIVE_FOLDER)
         self._path = path
         self.errors: list[ProjectError] = []
         self._large: dict[str, LargeFile] = {}
@@ -78,7 +79,9 @@ class ProjectFolder:
         self._files = {folder: self._list(folder) for folder in (*FOLDERS, "tasks")}
         self._known = {name for folder in FOLDERS for name in self._files[folder]}
         if not any(self._files.values()) and not self.errors:
-            raise ProjectError(f"{path} has no files under guidelines, rubrics, gold, tasks or attachments")
+            raise ProjectError(
+                f"{path} has no files under guidelines, rubrics, gold, tasks or attachments", next_step=_GIVE_FOLDER
+            )
         for name in self.settings.file_requires:
             if name not in self._known:
                 self.errors.append(ProjectError(f"[requires] names {name!r}, which is not there", FILE_NAME))

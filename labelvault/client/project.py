@@ -153,8 +153,12 @@ class Project:
             if len(rows) == 1:
                 return bytes(rows[0][0])
             if rows:
-                raise ProjectError(f"{len(rows)} items are named {name!r}; give the id or the path")
-        raise ProjectError(f"there is no item {name!r} in this project")
+                raise ProjectError(
+                    f"{len(rows)} items are named {name!r}", next_step="Give its id or its path instead."
+                )
+        raise ProjectError(
+            f"there is no item {name!r} in this project", next_step="See what there is: labelvault client ls PROJECT."
+        )
 
     def versions(self, item: bytes) -> list[VersionRecord]:
         """List all versions of an item that were sealed, oldest first.

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
 from labelvault.database import Database
 from labelvault.envelope.metadata import Metadata
-from labelvault.errors import LedgerError
+from labelvault.errors import GrantError, LedgerError
 from labelvault.issuer.log import Log
 from labelvault.issuer.release import IssuerIdentity
 from labelvault.keys.cards import read_card
@@ -18,6 +19,9 @@ from labelvault.wire.frame import open_frame
 from labelvault.wire.messages import Grant
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import to_ms
+
+SEE_GRANTS: Final = "See which there are: labelvault client ls."
+"""What to do about a grant that is not there."""
 
 
 def contractors(database: Database) -> list[ContractorRecord]:
@@ -69,6 +73,18 @@ def grants(database: Database, identity_key: bytes, project: str | None, now: da
         )
         found.append((grant.at, record))
     return [record for _, record in sorted(found, key=lambda pair: (pair[0], pair[1].grant_id))]
+
+
+def find_grant(database: Database, start: str) -> bytes:
+    """Return the id of the one grant whose id begins so; see `Client.find_grant`."""
+    rows = database.rows(
+        "SELECT grant_id FROM grants WHERE substr(hex(grant_id), 1, ?) = ? LIMIT 2", len(start), start.upper()
+    )
+    if len(rows) == 1:
+        return bytes(rows[0][0])
+    if rows:
+        raise GrantError(f"several grants' ids begin with {start}", next_step="Write more digits of it.")
+    raise GrantError(f"there is no grant whose id begins with {start}", next_step=SEE_GRANTS)
 
 
 def ledger_export(log: Log, issuer: IssuerIdentity) -> bytes:

@@ -94,7 +94,10 @@ def named_version(origin: Origin, item: bytes, version: int) -> StoredVersion:
         version,
     )
     if row is None:
-        raise ProjectError(f"item {item.hex()} has no version {version} in this project")
+        raise ProjectError(
+            f"item {item.hex()} has no version {version} in this project",
+            next_step=f"See which there are: labelvault client ls PROJECT --versions {item.hex()}.",
+        )
     return _version(origin, *row)
 
 

@@ -89,7 +89,10 @@ class Contractor:
         home = Path(home)
         if (home / "identity.key").exists():
             _check_finished(home)
-            raise KeystoreError(f"{home} holds a contractor already; nothing was changed")
+            raise KeystoreError(
+                f"{home} holds a contractor already; nothing was changed",
+                next_step="Use it as it is (labelvault contractor list), or give another --home DIR.",
+            )
         message = Card(tier, label, None if presence is None else presence.public_key, truncate(clock()))
         encode_record(message)  # checks tier and label before anything is written
         make_private_dir(home)
@@ -110,7 +113,10 @@ class Contractor:
         """
         home = Path(home)
         if not (home / "identity.key").is_file():
-            raise KeystoreError(f"{home} holds no contractor; `labelvault contractor init` makes one")
+            raise KeystoreError(
+                f"{home} holds no contractor",
+                next_step="Give --home DIR if it is elsewhere, or make one: labelvault contractor init --label LABEL.",
+            )
         _check_finished(home)
         return cls(home, open_identity(home / "identity.key", passphrase), clock)
 
@@ -321,7 +327,8 @@ def _check_finished(home: Path) -> None:
     """
     if not (home / "state.db").is_file():
         raise KeystoreError(
-            f"{home} is unfinished: `labelvault contractor init` was interrupted; remove the home and run it again"
+            f"{home} is unfinished: `labelvault contractor init` was interrupted; remove the home and run it again",
+            next_step=f"Remove {home}, which holds nothing that counts yet, and run init again.",
         )
 
 

@@ -38,15 +38,24 @@ class Joined:
         pinned = self._pinned()
         if pinned is None:
             if fingerprint is None:
-                raise EnrolmentError("the first invite needs the client's fingerprint")
+                raise EnrolmentError(
+                    "the first invite needs the client's fingerprint",
+                    next_step="Have the client read its fingerprint out, by phone or in person: --fingerprint WORDS.",
+                )
             identity_key = check_invite_fingerprint(invite, fingerprint)
         elif fingerprint is not None and check_invite_fingerprint(invite, fingerprint) != pinned:
-            raise EnrolmentError("this identity is bound to another client; make another home for this one")
+            raise EnrolmentError(
+                "this identity is bound to another client; make another home for this one",
+                next_step="Make a home for this client: labelvault contractor init --label LABEL --home DIR.",
+            )
         else:
             identity_key = pinned
         membership = read_invite(invite, identity_key, self._contractor)
         if membership.tier != tier:
-            raise EnrolmentError("the grant is for another tier than this home's card")
+            raise EnrolmentError(
+                "the grant is for another tier than this home's card",
+                next_step="Ask the client to enrol this home's card anew: labelvault contractor card -o FILE.",
+            )
         self._check_newer(membership)
         # All is checked by here. The invite comes last: what an interrupted join leaves is completed by the next one.
         if pinned is None:
@@ -65,7 +74,10 @@ class Joined:
         if path.exists():
             kept = read_invite(read_private(path, MAX_BYTES), membership.identity_key, self._contractor)
             if membership.invite.message.at < kept.invite.message.at:
-                raise RollbackError("a newer invite to this grant was joined already")
+                raise RollbackError(
+                    "a newer invite to this grant was joined already",
+                    next_step="Leave it; what was joined stays valid: labelvault contractor list.",
+                )
 
     def _pinned(self) -> bytes | None:
         path = self._home / "client.pin"
@@ -103,10 +115,14 @@ class Joined:
         """
         found = self.memberships()
         if not found:
-            raise GrantError("nothing was joined yet; `labelvault contractor join INVITE` does it")
+            raise GrantError(
+                "nothing was joined yet", next_step="Join with the client's invite: labelvault contractor join INVITE."
+            )
         if grant_id is None:
             return found[0]
         for membership in found:
             if membership.grant.message.grant_id == grant_id:
                 return membership
-        raise GrantError("no grant of this id was joined")
+        raise GrantError(
+            "no grant of this id was joined", next_step="List the grants that were: labelvault contractor list."
+        )

@@ -14,11 +14,14 @@ from labelvault.errors import (
 )
 from labelvault.keys.cards import client_fingerprint
 from labelvault.keys.fingerprint import check_fingerprint
-from labelvault.wire.frame import Signed, open_frame, parse_frame
+from labelvault.wire.frame import Signed, check_type, open_frame, parse_frame
 from labelvault.wire.ids import ClientId, client_id
 from labelvault.wire.messages import Grant, Invite, IssuerCertificate
 
 CLOCK_SKEW: Final = timedelta(seconds=120)
+_ASK_FOR_INVITE: Final = "Ask the client for an invite: labelvault client invite GRANT -o FILE writes it."
+_NEW_INVITE: Final = "Ask the client for a new invite, and join with it: labelvault contractor join INVITE."
+_OWN_INVITE: Final = "Ask the client for an invite to this home's card: labelvault contractor card -o FILE writes it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,14 @@ class Membership:
         """
         grant, certificate = self.grant.message, self.certificate.message
         if now + CLOCK_SKEW < max(grant.not_before, certificate.not_before):
-            raise GrantNotYetValidError("the grant is not valid yet")
+            begins = max(grant.not_before, certificate.not_before)
+            raise GrantNotYetValidError(f"the grant is not valid before {begins.isoformat()}")
         if now >= grant.expires_at:
             raise GrantExpiredError(f"the grant expired at {grant.expires_at.isoformat()}; ask the client for another")
         if now >= certificate.expires_at:
-            raise GrantExpiredError("the issuer's certificate expired; ask the client for a new invite")
+            raise GrantExpiredError(
+                "the issuer's certificate expired; ask the client for a new invite", next_step=_NEW_INVITE
+            )
 
 
 def fingerprint_of_invite(data: bytes) -> str:
@@ -99,6 +105,7 @@ def check_invite_fingerprint(data: bytes, spoken: str) -> bytes:
         SignatureError: the key is no valid one.
         FormatError: no invite.
     """
+    check_type(data, Invite, _ASK_FOR_INVITE)
     signer = parse_frame(data).signer
     check_public_key(signer)
     check_fingerprint(spoken, client_fingerprint(signer))
@@ -118,16 +125,17 @@ def read_invite(data: bytes, identity_key: bytes, contractor: bytes) -> Membersh
         SignatureError: not signed by the pinned key, all of it.
         EnrolmentError: made for another contractor, client or project, or its parts don't belong together.
     """
+    check_type(data, Invite, _ASK_FOR_INVITE)
     invite = open_frame(data, Invite, identity_key)
     certificate = read_certificate(invite.message.certificate, identity_key)
     grant = open_frame(invite.message.grant, Grant, identity_key)
     client, message = client_id(identity_key), grant.message
     if message.contractor != contractor:
-        raise EnrolmentError("this invite was made for another contractor's key")
+        raise EnrolmentError("this invite was made for another contractor's key", next_step=_OWN_INVITE)
     if invite.message.client != client or message.client != client or message.project != invite.message.project:
-        raise EnrolmentError("the parts of this invite belong to different clients or projects")
+        raise EnrolmentError("the parts of this invite belong to different clients or projects", next_step=_NEW_INVITE)
     if message.issuer != certificate.message.issuer:
-        raise EnrolmentError("the grant names another issuer than the certificate")
+        raise EnrolmentError("the grant names another issuer than the certificate", next_step=_NEW_INVITE)
     return Membership(identity_key, invite, certificate, grant)
 
 

@@ -140,7 +140,9 @@ class OpeningLog:
         """
         row = self._database.row("SELECT outer FROM openings WHERE lease_id = ?", lease_id)
         if row is None:
-            raise LeaseError("no task was opened here under this lease")
+            raise LeaseError(
+                "no task was opened here under this lease", next_step="See what was: labelvault contractor list."
+            )
         return decode_record(LeaseOuter, bytes(row[0]))
 
     def files(self, lease_id: bytes) -> tuple[Path, frozenset[tuple[int, int]]] | None:

@@ -13,6 +13,7 @@ from labelvault.keys.files import read_private
 
 TOKEN_FILE: Final = "vault.token"  # noqa: S105 - a file name
 _MAX_BYTES: Final = 2048
+_ONE_LINE: Final = "Write the token that the vendor gave you into it, as its one line."
 
 
 def read_token(home: Path) -> str | None:
@@ -26,12 +27,14 @@ def read_token(home: Path) -> str | None:
         return None
     data = read_private(path, _MAX_BYTES)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise KeystoreError(f"{path} can be read by others; chmod 600 it, and ask the vendor for a new token")
+        raise KeystoreError(
+            f"{path} can be read by others", next_step=f"chmod 600 {path}, and ask the vendor for a new token."
+        )
     try:
         token = data.decode("ascii").strip()
     except UnicodeDecodeError:
         # `from None`: the original error holds the bytes.
-        raise KeystoreForeignError(f"{path} holds no token") from None
+        raise KeystoreForeignError(f"{path} holds no token", next_step=_ONE_LINE) from None
     if not token or len(token.split()) != 1:
-        raise KeystoreForeignError(f"{path} holds no token")
+        raise KeystoreForeignError(f"{path} holds no token", next_step=_ONE_LINE)
     return token

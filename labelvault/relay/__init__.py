@@ -31,9 +31,14 @@ def open_relay(address: str, *, token: str | None = None) -> Relay:
         try:
             from labelvault.relay.http import HttpRelay
         except ModuleNotFoundError as error:
-            raise RelayError("a vault over HTTP needs the extra: pip install 'labelvault[service]'") from error
+            raise RelayError(
+                "a vault over HTTP needs the extra `service`", next_step="Run: pip install 'labelvault[service]'"
+            ) from error
         return HttpRelay(address, token=token)
     try:
         return LocalRelay(open_store(address, create=False))
     except StoreError as error:
-        raise RelayError(f"no vault can be reached at this address: {error}") from error
+        raise RelayError(
+            f"no vault can be reached at this address: {error}",
+            next_step=error.next_step or "Check the address, and that the vendor has made the vault there.",
+        ) from error

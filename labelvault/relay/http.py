@@ -50,6 +50,7 @@ from labelvault.wire.schema import decode_record
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,1024}", re.ASCII)
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19})", re.ASCII)
 _SMALL: Final = 4096
+_ASK_FOR_ONE: Final = "Write the token that the vendor gave you into the file vault.token in the home, mode 0600."
 _T = TypeVar("_T")
 
 
@@ -226,7 +227,8 @@ def _of_kind(kind: str, what: str) -> LabelVaultError:
 
 def _by_status(status: int, what: str) -> LabelVaultError:
     if status in (401, 403):
-        return RelayError(f"{what}: the vault refuses our token (HTTP {status}); ask the vendor for one")
+        said = f"{what}: the vault refuses our token, or its absence (HTTP {status})"
+        return RelayError(said, next_step=_ASK_FOR_ONE)
     if status == 413:
         return RelayError(f"{what}: more bytes than this vault takes at once (HTTP 413)")
     return RelayError(f"{what}: the vault answers with HTTP {status}; check its address")

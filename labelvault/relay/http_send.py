@@ -72,9 +72,10 @@ class Call:
 class _Retry(Exception):
     """An attempt that may be made again: everything that a relay asks for can be repeated."""
 
-    def __init__(self, message: str, after_s: float = 0.0) -> None:
+    def __init__(self, message: str, after_s: float = 0.0, next_step: str | None = None) -> None:
         super().__init__(message)
         self.after_s = after_s
+        self.next_step = next_step
 
 
 class Sender:
@@ -116,7 +117,7 @@ class Sender:
                 return self._attempt(call)
             except _Retry as retry:
                 if attempt == ATTEMPTS:
-                    raise RelayError(f"{retry}; tried {ATTEMPTS} times") from retry
+                    raise RelayError(f"{retry}; tried {ATTEMPTS} times", next_step=retry.next_step) from retry
                 # Jitter keeps many callers from coming back at the same moment.
                 jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret depends on it
                 self._sleep(max(min(retry.after_s, _PAUSE_MAX_S), jitter * pause_s))
@@ -130,7 +131,8 @@ class Sender:
             raise RelayError("the vault's address is no address that can be reached") from error
         except httpx.ConnectError as error:
             # Said by the system or by TLS on this side, not by the server.
-            raise _Retry(f"the vault can't be reached: {str(error)[:200]}") from error
+            said = str(error)[:200]
+            raise _Retry(f"the vault can't be reached: {said}", next_step=_advice(said)) from error
         except httpx.TimeoutException as error:
             raise _Retry("the vault did not answer in time") from error
         except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
@@ -175,6 +177,12 @@ class Sender:
             except OSError:
                 # Closed already, and so not what somebody waits for.
                 continue
+
+
+def _advice(said: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return "Check the address; a private authority has to be among those that this machine trusts."
+    return "Check the address, that this machine is online, and that the vault's server runs."
 
 
 def _read(response: httpx.Response, call: Call) -> Answer:

@@ -19,6 +19,7 @@ OLDEST_SQLITE: Final = (3, 37, 0)
 """The first with STRICT tables; RETURNING came in 3.35."""
 _URL_PREFIX: Final = "sqlite:///"
 _IDLE_CONNECTIONS: Final = 8
+_WRITE_URL: Final = "Write the address as sqlite:////absolute/path/vault.db."
 
 
 def parse_sqlite_url(url: str) -> Path:
@@ -28,10 +29,10 @@ def parse_sqlite_url(url: str) -> Path:
         StoreError: any other URL, or a file in memory, which no second connection would see.
     """
     if not url.startswith(_URL_PREFIX):
-        raise StoreError(f"not a {_URL_PREFIX}... URL")
+        raise StoreError(f"not a {_URL_PREFIX}... URL", next_step=_WRITE_URL)
     name = url.removeprefix(_URL_PREFIX)
     if not name or "\0" in name or name.endswith("/") or name.startswith(":memory:"):
-        raise StoreError(f"{_URL_PREFIX} is followed by the path of a file")
+        raise StoreError(f"{_URL_PREFIX} is followed by the path of a file", next_step=_WRITE_URL)
     return Path(name).absolute()
 
 
@@ -65,7 +66,7 @@ class Connections:
         if create:
             self._create()
         elif not path.is_file():
-            raise StoreError(f"there is no vault at {path}")
+            raise _not_there(path)
         with _registry:
             _open_pools.add(self)
         with self._errors(), self._lent(create=create):
@@ -183,6 +184,20 @@ class Connections:
             connection.close()
             raise
         return connection
+
+
+def _not_there(path: Path) -> StoreError:
+    """Say what is missing: the file, its folder, or that it is a file."""
+    if not path.parent.is_dir():
+        return StoreError(
+            f"there is no vault at {path}: the folder {path.parent} is missing",
+            next_step="Check the address for a typo; if the folder lies on another medium, bring that back.",
+        )
+    why = ": that is no file" if path.exists() else ""
+    return StoreError(
+        f"there is no vault at {path}{why}",
+        next_step="Check the address for a typo; a new vault is made by labelvault vendor init.",
+    )
 
 
 def _into_wal(connection: sqlite3.Connection) -> None:

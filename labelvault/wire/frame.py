@@ -20,6 +20,8 @@ _SIGNATURE_LABEL: Final = b"labelvault/v1/frame\0"
 _COSIGNATURE_LABEL: Final = b"labelvault/v1/frame-cosignature\0"
 COSIGNED_TYPES: Final = frozenset({"card", "open-request", "submission"})
 """Messages whose rules look at a cosignature; on any other it would go unseen, so it is refused there."""
+FILE_TYPES: Final = frozenset({"card", "invite"})
+"""Messages that people hand to each other as files, and so hand over by mistake."""
 _HASH_LABEL: Final = b"labelvault/v1/frame-hash\0"
 
 
@@ -126,6 +128,39 @@ def parse_frame(data: bytes) -> Frame:
     if frame.version != FRAME_VERSION:
         raise FormatError(f"frame version {frame.version} is not known")
     return frame
+
+
+def check_type(data: bytes, wanted: type[Message], next_step: str) -> None:
+    """Refuse one message file that was handed over for another, before anybody is asked about fingerprints.
+
+    It vouches for nothing: what passes is unverified, and perhaps no frame at all.
+
+    Args:
+        data: the file's bytes.
+        wanted: the one message type that is acceptable here.
+        next_step: for the error.
+
+    Raises:
+        FormatError: it says that it is a message of another type.
+    """
+    found = parse_frame(data).type if is_frame(data) else wanted.TYPE
+    if found != wanted.TYPE:
+        # Only our own words: nothing has vouched for the frame's.
+        named = _named(found) if found in FILE_TYPES else "another message"
+        raise FormatError(f"this is {named}, not {_named(wanted.TYPE)}", next_step=next_step)
+
+
+def is_frame(data: bytes) -> bool:
+    """Tell whether bytes are a frame at all; nothing in it is verified."""
+    try:
+        parse_frame(data)
+    except FormatError:
+        return False
+    return True
+
+
+def _named(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def cosign(message: Message, signer_key: bytes, cosigner: Signer) -> bytes:

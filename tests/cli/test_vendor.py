@@ -41,7 +41,7 @@ def test_commands_need_a_vault(tmp_path, cli, command):
     """Without init and without --vault the user is told about both, and nothing is created."""
     ran = cli("vendor", command, "--home", tmp_path / "none", "--json")
     assert ran.code == exits.USAGE
-    assert "vendor init" in ran.json["error"]["message"]
+    assert "vendor init" in ran.json["error"]["next"]
     assert not (tmp_path / "none").exists()
 
 

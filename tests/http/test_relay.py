@@ -105,7 +105,7 @@ def test_the_token_comes_from_a_private_file(tmp_path):
     path.chmod(0o600)
     assert read_token(tmp_path) == TOKEN
     path.chmod(0o640)
-    with pytest.raises(KeystoreError, match="chmod 600"):
+    with pytest.raises(KeystoreError, match="read by others"):
         read_token(tmp_path)
     path.chmod(0o600)
     for content in (b"", b"\n", b"two words", b"\xff"):

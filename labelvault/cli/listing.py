@@ -1,0 +1,75 @@
+"""Tables that fit the terminal: where it is narrow, ids are cut to what still tells them apart."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+LEAST_DIGITS: Final = 12
+"""Of a shortened id: among a million ids, another one begins so once in 280 such lists. Commands take eight or more."""
+_BOX_STYLE: Final = "bold cyan"
+
+
+class Id:
+    """An id in a cell.
+
+    Attributes:
+        hex: all of it.
+        whole: never cut: another machine is to be told it.
+    """
+
+    __slots__ = ("hex", "whole")
+
+    def __init__(self, value: bytes, *, whole: bool = False) -> None:
+        self.hex = value.hex()
+        self.whole = whole
+
+
+class Listing:
+    """A table whose ids are shortened where it would not fit otherwise."""
+
+    def __init__(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Text | Id]]) -> None:
+        """Take what is shown.
+
+        Args:
+            title: what it shows.
+            columns: the headings; one that ends in `#` stands right.
+            rows: of one cell a column.
+        """
+        self._title = title
+        self._columns = columns
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Show it, with whole ids if they fit."""
+        table = self._built({})
+        if Measurement.get(console, options, table).maximum > options.max_width:
+            table = self._built(self._shortest())
+        yield table
+
+    def _shortest(self) -> dict[int, int]:
+        """Return for each column of ids how many digits tell them apart."""
+        digits = {}
+        for place in range(len(self._columns)):
+            ids = {cell.hex for row in self._rows if isinstance(cell := row[place], Id) and not cell.whole}
+            if ids:
+                digits[place] = next(n for n in range(LEAST_DIGITS, 65, 2) if len({id[:n] for id in ids}) == len(ids))
+        return digits
+
+    def _built(self, digits: dict[int, int]) -> Table:
+        built = Table(
+            title=Text(self._title), title_justify="left", title_style="bold", header_style=_BOX_STYLE, box=None
+        )
+        for name in self._columns:
+            justify, heading = ("right", name[:-1]) if name.endswith("#") else ("left", name)
+            built.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        for row in self._rows:
+            built.add_row(
+                *(Text(cell.hex[: digits.get(at)]) if isinstance(cell, Id) else cell for at, cell in enumerate(row))
+            )
+        if not self._rows:
+            built.add_row(Text("none", style="dim"))
+        return built

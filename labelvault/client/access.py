@@ -1,0 +1,89 @@
+"""Who is let in and who is kept out: enrolment, revocation, freezing. Each is one transaction with its ledger entry."""
+
+from typing import TYPE_CHECKING, Final
+
+from labelvault.client import queries
+from labelvault.errors import EnrolmentError, GrantError
+from labelvault.keys.cards import card_fingerprint, read_card
+from labelvault.keys.fingerprint import check_fingerprint
+from labelvault.ledger.entries import Enrolled, Frozen, Revoked
+from labelvault.wire.frame import check_type, is_frame
+from labelvault.wire.messages import Card
+from labelvault.wire.times import to_ms
+
+if TYPE_CHECKING:
+    from labelvault.client.client import Client
+
+MAX_NAME_BYTES: Final = 200
+_ASK_FOR_CARD: Final = "Ask the contractor for the file that labelvault contractor card -o FILE writes."
+
+
+def enroll(client: "Client", card: bytes, fingerprint: str, name: str) -> None:
+    """Enrol a contractor; see `Client.enroll`."""
+    # Before the fingerprint, which differs for whatever is no card: that would send people to the phone again.
+    check_type(card, Card, _ASK_FOR_CARD)
+    try:
+        check_fingerprint(fingerprint, card_fingerprint(card))
+    except EnrolmentError as error:
+        if not is_frame(card):
+            error.next_step = f"Check that it is the right file, and complete. {_ASK_FOR_CARD}"
+        raise
+    signed = read_card(card)
+    key = signed.frame.signer
+    if not name.strip() or len(name.encode()) > MAX_NAME_BYTES:
+        raise EnrolmentError(f"a contractor's name has 1 to {MAX_NAME_BYTES} bytes", next_step="Choose another --name.")
+    with client.database.transaction():
+        for row in client.database.rows("SELECT key, name FROM contractors WHERE name = ? OR key = ?", name, key):
+            _refuse_taken(str(row[1]), bytes(row[0]) == key)
+        client.database.execute("INSERT INTO contractors VALUES (?, ?, ?, NULL)", key, name, card)
+        client.record(
+            [
+                Enrolled(
+                    at=client.now(),
+                    contractor=key,
+                    tier=signed.message.tier,
+                    presence_key=signed.message.presence_key is not None,
+                )
+            ]
+        )
+
+
+def _refuse_taken(name: str, same_key: bool) -> None:
+    if same_key:
+        raise EnrolmentError(
+            f"this card is enrolled already, as {name!r}",
+            next_step=f"Grant to {name!r}: labelvault client grant --help.",
+        )
+    raise EnrolmentError(f"another contractor is named {name!r} already", next_step="Choose another --name.")
+
+
+def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) -> None:
+    """Revoke a grant or a contractor.
+
+    Args:
+        client: whose.
+        table: where it stands; this and `column` are words of this package, never input.
+        column: by which it is known.
+        kind: as the ledger has it.
+        name: its id or key.
+
+    Raises:
+        GrantError: there is none.
+    """
+    with client.database.transaction():
+        now = client.now()
+        changed = client.database.execute(
+            f"UPDATE {table} SET revoked_ms = coalesce(revoked_ms, ?) WHERE {column} = ?",  # noqa: S608
+            to_ms(now),
+            name,
+        )
+        if not changed:
+            raise GrantError(f"there is no {kind} of this id", next_step=queries.SEE_GRANTS)
+        client.record([Revoked(at=now, kind=kind, id=name)])
+
+
+def set_frozen(client: "Client", project: bytes, *, frozen: bool) -> None:
+    """Stop a project's releases, or allow them again."""
+    with client.database.transaction():
+        client.database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(frozen), project)
+        client.record([Frozen(at=client.now(), project=project, frozen=frozen)])
