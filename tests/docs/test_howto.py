@@ -1,0 +1,116 @@
+"""The how-to pages, read by somebody who types all of them, in a world where the other actors have done their part."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.docs.reader import Reader, blocks_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
+
+# The pages are for people at a terminal, who are asked for their passphrase. This one has it in a file.
+PRELUDE: Final = """
+umask 077
+labelvault() {
+    case "$1" in
+        client|contractor) command labelvault "$@" --passphrase-file ~/passphrase ;;
+        *) command labelvault "$@" ;;
+    esac
+}
+answer() { python -c "import json, sys; print(json.load(sys.stdin)$1)"; }
+"""
+VENDOR: Final = """
+echo 'correct horse battery staple' > passphrase
+token() { python -c 'import secrets; print(secrets.token_hex(32))'; }
+lab=$(token) ada=$(token)
+mkdir -p srv
+printf 'lab:%s\\nada:%s\\n' $lab $ada > srv/tokens
+"""
+SERVED: Final = "labelvault vendor serve --vault sqlite:///srv/vault.db --token-file srv/tokens --port 8000"
+PROJECT: Final = f"cp -r {ROOT}/labelvault/story/example project"
+CLIENT: Final = f"""
+{PROJECT}
+labelvault client init --vault https://vault.example.com/lv
+echo $lab > ~/.labelvault/client/vault.token
+labelvault client project create ferry
+labelvault client seal ferry ./project
+"""
+ADA: Final = """
+labelvault contractor init --label "ada's laptop"
+echo $ada > ~/.labelvault/contractor/vault.token
+words=$(labelvault contractor card -o ada.card --json | answer '["fingerprint"]')
+"""
+GRANTED: Final = """
+labelvault client enroll ada.card --name ada --fingerprint "$words"
+labelvault client grant ferry ada --batch week-14 --expires 7d --max-open 1 --max-total 40 --per-hour 10 \
+    --lease-ttl 30m --invite ada.invite
+"""
+
+
+def vendor(reader: Reader) -> None:
+    """A vault is served."""
+    reader.instead["https://vault.example.com/lv"] = "http://127.0.0.1:8000"
+    reader.type(VENDOR)
+    reader.start("vault", SERVED)
+
+
+def for_the_client(reader: Reader) -> None:
+    """The vault is served, and ada has sent her card and is on the telephone."""
+    vendor(reader)
+    reader.type(f"{PROJECT}\necho $lab > token-from-the-vendor\n{ADA}")
+
+
+def for_the_contractor(reader: Reader) -> None:
+    """The client has sealed a project, and its issuer answers."""
+    vendor(reader)
+    reader.type(f"{CLIENT}\necho $ada > token-from-the-platform")
+    reader.start("issuer", "labelvault client issuer run")
+
+
+def enrolled(reader: Reader) -> None:
+    """The client heard ada's words, told its own, and sent the invite."""
+    reader.type(
+        "words=$(labelvault contractor card -o again.card --json | answer '[\"fingerprint\"]')\n"
+        f"{GRANTED}\nwords_of_the_client=$(labelvault client ls --json | answer '[\"fingerprint\"]')"
+    )
+
+
+def claimed(reader: Reader) -> None:
+    """The platform shows ada the id of a task that she may open."""
+    task = "[each for each in json.load(sys.stdin)['items'] if each['batch'] == 'week-14'][0]['item']"
+    item = reader.type(f'labelvault client ls ferry --json | python -c "import json, sys; print({task})"')
+    reader.instead["576429f50825042cda7fff69d5eae683"] = item.strip()
+
+
+def listed(reader: Reader) -> None:
+    """Ada reads the lease off the list."""
+    lease = reader.type('labelvault contractor list --json | answer \'["openings"][-1]["lease"]\'')
+    reader.instead["5b9df688"] = lease[:8]
+
+
+def for_the_vendor(reader: Reader) -> None:
+    """A client has sealed a project into the vault."""
+    vendor(reader)
+    reader.type(CLIENT)
+
+
+WORLDS: Final = {
+    "howto-client.md": (for_the_client, {}),
+    "howto-contractor.md": (
+        for_the_contractor,
+        {"contractor join": enrolled, "contractor open 57": claimed, "contractor close": listed},
+    ),
+    "howto-vendor.md": (for_the_vendor, {}),
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_how_to_page_runs_as_it_stands_there(tmp_path: Path, page: Path) -> None:
+    """Every command of the page does what the page says."""
+    others_begin, meanwhile = WORLDS[page.name]
+    with Reader(tmp_path / "desk", prelude=PRELUDE) as reader:
+        others_begin(reader)
+        typed = [block for block in blocks_of(page) if block.language == "sh"]
+        assert reader.read(page, meanwhile) >= len(typed) > 5
