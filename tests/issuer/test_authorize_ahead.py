@@ -89,7 +89,7 @@ def test_a_prekey_gets_the_lease_of_its_own_grant_and_key() -> None:
         ("limit-rate", {"usage": {"released_last_hour": 5}}),
         ("unavailable", {"bundle": {"keys": (bytes(1216),)}}),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
 def test_C4_a_prekey_passes_every_check_of_a_request(code: str, refused: dict[str, Any]) -> None:
     """What refuses a request refuses a prekey, with the same code; without the fault it is granted."""
