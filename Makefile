@@ -21,7 +21,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint check install format lock clean
+.PHONY: help demo test test-slow lint check install format docs lock clean
 
 help:
 	@echo "make demo     install, then run the whole story on a small project (DEMO_ARGS=...)"
@@ -31,6 +31,7 @@ help:
 	@echo "make check    lint and test"
 	@echo "make format   let ruff mend layout and imports"
 	@echo "make install  the development environment in $(VENV), and nothing else"
+	@echo "make docs     write docs/api/ again, from the docstrings"
 	@echo "make lock     write requirements/*.txt again (UPGRADE=1: newest versions)"
 	@echo "make clean    remove all that make and the tools wrote"
 
@@ -49,7 +50,7 @@ test-slow: $(DEV_READY)
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy labelvault tests $(wildcard examples/*.py)
+	$(BIN)/mypy labelvault tests $(wildcard examples/*.py docs/*.py)
 	$(BIN)/lint-imports
 
 # `make check test` in one call runs the tests once.
@@ -58,6 +59,9 @@ check: lint test
 format: $(DEV_READY)
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
+
+docs: $(DEV_READY)
+	$(BIN)/python docs/build_api.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'

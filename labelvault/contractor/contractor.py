@@ -251,7 +251,7 @@ class Contractor:
             output: write 0600 files into this new directory, and let the process exit right away.
 
         Raises:
-            As `open_task`, and OutputError when the directory can't be made or written.
+            OutputError: the directory can't be made or written; all that `open_task` raises, too.
         """
         folder = None if output is None else Path(output).absolute()
         if folder is not None and folder.is_dir() and any(folder.iterdir()):

@@ -264,7 +264,8 @@ class Issuer:
             wait_s: where nothing waits, how long the vault may keep the question open, in seconds.
 
         Raises:
-            As `handle`, and RelayError or StoreError when the vault fails.
+            RelayError: the vault can't be reached; all that `handle` raises, too.
+            StoreError: the vault fails.
         """
         self._tally.clear()
         mailbox = issuer_mailbox(self._client)
