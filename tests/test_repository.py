@@ -80,6 +80,7 @@ def test_only_declared_packages_are_imported():
     for module in MODULES:
         allowed = core | ({"click", "rich", "uvicorn"} if module.is_relative_to(PACKAGE / "cli") else set())
         allowed |= {"starlette"} if module.parent == PACKAGE / "vendor" and module.stem.startswith("http") else set()
+        allowed |= {"pyarrow"} if module == PACKAGE / "client" / "parquet_child.py" else set()
         allowed |= {"httpx"} if module.parent == PACKAGE / "relay" and module.stem.startswith("http") else set()
         for node in ast.walk(ast.parse(module.read_bytes())):
             names = []
@@ -116,7 +117,7 @@ def test_the_locks_hold_every_declared_dependency():
     extras = PROJECT["optional-dependencies"]
     wanted = {name_of(each) for each in PROJECT["dependencies"] + extras["cli"]}
     assert wanted <= run_pins.keys()
-    assert {name_of(each) for each in extras["dev"] + extras["service"]} <= dev_pins.keys()
+    assert {name_of(each) for each in extras["dev"] + extras["service"] + extras["parquet"]} <= dev_pins.keys()
     assert run_pins.items() <= dev_pins.items()
 
 
@@ -228,6 +229,7 @@ def skeleton(tmp_path):
     files |= {"issuer/authorize.py": "import labelvault.ledger", "cli/show.py": "import click, rich, uvicorn"}
     service = {"http": "starlette", "http_answers": "starlette", "http_claims": "starlette"}
     files |= {f"vendor/{name}.py": f"import {package}" for name, package in service.items()}
+    files |= {"client/parquet.py": "", "client/parquet_child.py": "import pyarrow"}
     files |= {f"relay/{name}.py": "import httpx" for name in ("http", "http_send")}
     for name, text in files.items():
         path = tmp_path / "labelvault" / name
@@ -248,6 +250,8 @@ def skeleton(tmp_path):
         ("http", "vendor", "import starlette"),
         ("http", "relay", "import httpx"),
         ("http", "client", "import uvicorn"),
+        ("parquet", "client", "import pyarrow"),
+        ("parquet", "client.parquet", "import pyarrow.parquet"),
         ("vendor", "vendor", "import labelvault.keys"),
         ("vendor", "vendor", "import labelvault.issuer.authorize"),
         ("vendor", "stores", "import labelvault.envelope"),

@@ -13,8 +13,9 @@ from typing import Final
 
 from labelvault.client.columns import Row, row_source
 from labelvault.client.files import STREAM_ABOVE_BYTES, LargeFile, changed, open_regular
+from labelvault.client.parquet import parquet_rows
 from labelvault.client.places import FOLDERS, Place, file_place
-from labelvault.client.rows import count_rows, holds_rows, iter_rows, parse_row
+from labelvault.client.rows import count_rows, holds_rows, is_parquet, iter_rows, parse_row
 from labelvault.client.settings import FILE_NAME, Settings
 from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, MAX_STREAM_BYTES, Label
 from labelvault.errors import ProjectError
@@ -155,11 +156,15 @@ class ProjectFolder:
         return data
 
     def count(self) -> int:
-        """Return about how many items there are, for a progress bar: files, and lines of task files."""
+        """Return about how many items there are, for a progress bar: files, and lines of task files.
+
+        Rows of Parquet are not counted beforehand: only its decoder could.
+        """
         total = sum(len(self._files[folder]) for folder in FOLDERS)
         for name in self._files["tasks"]:
             try:
-                total += count_rows(name, self._read(name)) if holds_rows(name) else 1
+                whole = not holds_rows(name) or is_parquet(name)
+                total += 1 if whole else count_rows(name, self._read(name))
             except ProjectError:
                 total += 1  # reported when its rows are read
         return total
@@ -227,7 +232,7 @@ class ProjectFolder:
             if not holds_rows(path):
                 yield self._task_file(path)
                 return
-            rows = iter_rows(path, self._read(path))
+            rows = parquet_rows(self._path / path, path) if is_parquet(path) else iter_rows(path, self._read(path))
         except ProjectError as error:
             self.errors.append(error)
             return
@@ -238,7 +243,8 @@ class ProjectFolder:
                     raise content
                 item = self._row_item(path, number, content)
                 if item.source in seen:
-                    raise ProjectError(f"the id of line {seen[item.source]} again", path, number)
+                    what = "row" if is_parquet(path) else "line"
+                    raise ProjectError(f"the id of {what} {seen[item.source]} again", path, number)
                 seen[item.source] = number
             except ProjectError as error:
                 self.errors.append(error)

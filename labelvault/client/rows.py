@@ -29,7 +29,12 @@ _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 def holds_rows(name: str) -> bool:
     """Say whether a task file holds rows, by its suffix; any other is a task as a whole."""
-    return _suffix(name) in _FORMS
+    return _suffix(name) in _FORMS or is_parquet(name)
+
+
+def is_parquet(name: str) -> bool:
+    """Say whether a task file is Parquet, whose rows are read by `labelvault.client.parquet`."""
+    return _suffix(name) == ".parquet"
 
 
 def iter_rows(name: str, data: bytes) -> Iterator[tuple[int, bytes | ProjectError]]:
@@ -40,7 +45,7 @@ def iter_rows(name: str, data: bytes) -> Iterator[tuple[int, bytes | ProjectErro
     the header.
 
     Args:
-        name: the file's path, for its suffix and for messages; one that `holds_rows`.
+        name: the file's path, for its suffix and for messages; one that `holds_rows` and is not Parquet.
         data: its content, at most 64 MiB.
     """
     return _FORMS[_suffix(name)](name, data)
