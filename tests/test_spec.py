@@ -66,7 +66,7 @@ EXAMPLE = re.compile(r"^Example: ([\d,]+) bytes, SHA-256 `([0-9a-f]{64})`")
 # Records that the page names otherwise, since in the code they are private to their module.
 PRIVATE = {
     "KeystoreHeader": keystore._Header,
-    "KeystoreBody": keystore._Body,
+    "KeystoreBody": keystore.KeystoreBody,
     "WrappedFile": wrapped._WrappedFile,
     "KekContext": kek._KekContext,
     "WrapContext": kek._WrapContext,

@@ -19,6 +19,7 @@ _GROUPS: Final = {
     "client": ("labelvault.cli.client", "The AI lab: seal, grant, answer, revoke; holds every key."),
     "vendor": ("labelvault.cli.vendor", "The platform: stores and relays; can read nothing."),
     "contractor": ("labelvault.cli.contractor", "A labeler's device, or a desk: opens one task at a time."),
+    "doctor": ("labelvault.cli.doctor", "Look whether homes, machine and vault are in order."),
     "drill": ("labelvault.cli.drill", "The attacker: try every key in stolen folders on everything."),
 }
 

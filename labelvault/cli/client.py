@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import click
 
-from labelvault.cli import client_access, client_export, client_issuer, client_seal, client_seal_file, client_versions
+from labelvault.cli import (
+    client_access,
+    client_doctor,
+    client_export,
+    client_issuer,
+    client_seal,
+    client_seal_file,
+    client_versions,
+)
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples
@@ -207,3 +215,4 @@ client_export.add_to(command)
 client_versions.add_to(command)
 client_access.add_to(command)
 client_issuer.add_to(command)
+client_doctor.add_to(command)

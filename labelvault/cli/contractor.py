@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from labelvault.cli import contractor_desk, contractor_session
+from labelvault.cli import contractor_desk, contractor_doctor, contractor_session
 from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.files import read_input, write_output
 from labelvault.cli.options import Passphrase, examples
@@ -161,3 +161,4 @@ def close(lease: str, home: Path, passphrase: Passphrase, out: Output) -> None:
 
 contractor_session.add_to(command)
 contractor_desk.add_to(command)
+contractor_doctor.add_to(command)

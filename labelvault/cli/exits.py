@@ -15,6 +15,7 @@ UNREACHABLE: Final = 6
 BAD_INPUT: Final = 7
 CLOCK: Final = 8
 MORE_THAN_STATED: Final = 9
+UNWELL: Final = 10
 INTERRUPTED: Final = 130
 
 MEANINGS: Final = {
@@ -28,6 +29,7 @@ MEANINGS: Final = {
     BAD_INPUT: "a file can't be used as it stands, or can't be written where it should go",
     CLOCK: "this machine's clock is wrong",
     MORE_THAN_STATED: "the demo found more than the ledger states; the drill found anything at all",
+    UNWELL: "the doctor found a problem",
     INTERRUPTED: "interrupted",
 }
 """Every exit code and its meaning; `labelvault --help` prints this table."""
@@ -123,7 +125,7 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
         errors.RequestTimeoutError,
         Outcome(UNREACHABLE, "Ask the client whether its issuer runs (labelvault client issuer run), then try again."),
     ),
-    (errors.RelayError, Outcome(UNREACHABLE, "Check the vault's address and that this user may use it.")),
+    (errors.RelayError, Outcome(UNREACHABLE, "Find out why: labelvault doctor checks address, connection and token.")),
     (
         errors.ConflictError,
         Outcome(UNREACHABLE, "Something else has this name; nothing was changed."),

@@ -23,6 +23,11 @@ class Passphrase:
         self._file = file
         self._descriptor = descriptor
 
+    @property
+    def given(self) -> bool:
+        """Whether there is a source besides asking."""
+        return self._file is not None or self._descriptor is not None
+
     def read(self, *, new: bool = False) -> str:
         """Return the passphrase.
 

@@ -9,6 +9,7 @@ import click
 from labelvault.cli.homes import read_address, write_address
 from labelvault.cli.options import examples, home_option, json_option
 from labelvault.cli.output import Output, facts_table, moment, size, table
+from labelvault.cli.vendor_doctor import doctor
 from labelvault.cli.vendor_serve import serve
 from labelvault.stores import open_store
 from labelvault.vendor import ItemInfo, Queue, StoreStatus, Vault
@@ -30,6 +31,7 @@ def command() -> None:
 
 
 command.add_command(serve)
+command.add_command(doctor)
 
 
 @command.command(epilog=examples("labelvault vendor init", "labelvault vendor init --vault sqlite:////srv/lv/vault.db"))

@@ -47,7 +47,9 @@ class _Header:
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
+class KeystoreBody:
+    """Header and ciphertext, as read."""
+
     header: _Header
     ciphertext: Annotated[bytes, Between(aead.WRAP_OVERHEAD_BYTES + 1, aead.WRAP_OVERHEAD_BYTES + MAX_SECRET_BYTES)]
 
@@ -76,7 +78,7 @@ def seal_keystore(
     salt = random_bytes(kdf.SALT_BYTES)
     header = _Header(VERSION, kind, parameters.memory_kib, parameters.passes, parameters.lanes, salt)
     key = kdf.derive_key(passphrase, salt, parameters)
-    body = _Body(header, aead.wrap(key, secret, _associated_data(header)))
+    body = KeystoreBody(header, aead.wrap(key, secret, _associated_data(header)))
     data = MAGIC + encode_record(body)
     return data + tagged_hash(_HASH_LABEL, data)
 
@@ -95,18 +97,7 @@ def open_keystore(kind: KeystoreKind, data: bytes, passphrase: str | SecretBytes
         KeystorePassphraseError: the file is whole, but this passphrase does not open it.
     """
     passphrase = passphrase_secret(passphrase)
-    # Compared over the shorter of the two, so that a file cut within the magic still counts as damaged.
-    if data[: len(MAGIC)] != MAGIC[: len(data)]:
-        raise KeystoreForeignError("not a LabelVault keystore")
-    whole, checksum = data[:-HASH_BYTES], data[-HASH_BYTES:]
-    if tagged_hash(_HASH_LABEL, whole) != checksum:
-        raise KeystoreDamagedError("the keystore is truncated or altered; the passphrase was not tried")
-    try:
-        body = decode_record(_Body, whole[len(MAGIC) :], max_bytes=MAX_FILE_BYTES)
-    except FormatError as error:
-        raise KeystoreForeignError("a keystore of a version or form that is not known here") from error
-    if body.header.kind != kind:
-        raise KeystoreForeignError(f"the keystore holds a key of kind {body.header.kind}, not {kind}")
+    body = read_keystore(kind, data)
     header = body.header
     parameters = Argon2idParameters(header.memory_kib, header.passes, header.lanes)
     try:
@@ -114,6 +105,31 @@ def open_keystore(kind: KeystoreKind, data: bytes, passphrase: str | SecretBytes
         return aead.unwrap(key, body.ciphertext, _associated_data(header))
     except DecryptionError as error:
         raise KeystorePassphraseError("the passphrase does not open this keystore") from error
+
+
+def read_keystore(kind: KeystoreKind, data: bytes) -> KeystoreBody:
+    """Read a keystore without opening it: is it whole, and what it should be? Needs no passphrase, proves no key.
+
+    Args:
+        kind: what the secret must be.
+        data: the whole file.
+
+    Raises:
+        KeystoreForeignError, KeystoreDamagedError: as `open_keystore`.
+    """
+    # Compared over the shorter of the two, so that a file cut within the magic still counts as damaged.
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise KeystoreForeignError("not a LabelVault keystore")
+    whole, checksum = data[:-HASH_BYTES], data[-HASH_BYTES:]
+    if tagged_hash(_HASH_LABEL, whole) != checksum:
+        raise KeystoreDamagedError("the keystore is truncated or altered; the passphrase was not tried")
+    try:
+        body = decode_record(KeystoreBody, whole[len(MAGIC) :], max_bytes=MAX_FILE_BYTES)
+    except FormatError as error:
+        raise KeystoreForeignError("a keystore of a version or form that is not known here") from error
+    if body.header.kind != kind:
+        raise KeystoreForeignError(f"the keystore holds a key of kind {body.header.kind}, not {kind}")
+    return body
 
 
 def passphrase_secret(passphrase: str | SecretBytes) -> SecretBytes:
