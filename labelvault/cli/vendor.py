@@ -170,10 +170,11 @@ def _item_facts(item: ItemInfo) -> dict[str, Any]:
 @_vault_option
 @json_option
 def purge(keep_days: int, home: Path, vault: str | None, out: Output) -> None:
-    """Drop handled messages, expired claims and what interrupted uploads left. Items and receipts stay."""
+    """Drop handled messages, expired claims and leases, and what interrupted uploads left. Items and receipts stay."""
     with _existing(vault or read_address(home)) as opened:
         dropped = opened.purge(keep_days=keep_days)
     out.result(
-        {"messages": dropped.messages, "claims": dropped.claims, "files": dropped.files},
-        f"Dropped {dropped.messages} messages, {dropped.claims} claims and {dropped.files} files of broken uploads.",
+        {"messages": dropped.messages, "claims": dropped.claims, "leases": dropped.leases, "files": dropped.files},
+        f"Dropped {dropped.messages} messages, {dropped.claims} claims, {dropped.leases} leases and {dropped.files}"
+        " files of broken uploads.",
     )

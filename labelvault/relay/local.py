@@ -60,7 +60,7 @@ class LocalRelay:
         self, mailbox: bytes, *, after: int = 0, limit: int = 100, wait_s: float = 0.0
     ) -> list[tuple[int, bytes]]:
         """Return what waits, at once whatever `wait_s` says: asking again costs nothing here; see `Relay`."""
-        return self._store.fetch(mailbox, after=after, limit=limit)
+        return self._store.fetch(mailbox, after=after, limit=limit, now=self._clock())
 
     def ack(self, mailbox: bytes, number: int) -> None:
         """Stop delivering a message; see `Relay`."""

@@ -93,17 +93,30 @@ class Store(Protocol):
         If it says `submitted` and its signer holds the claim on that task (a claim whose contractor is the
         lowercase hex of the signer's key), the task is done.
 
+        A lease in the mailbox `lease_mailbox` of its client and contractor is held: `fetch` gives it while its task is
+        claimed, and it goes with its contractor's `closed` receipt, with its end, or with a status that revokes its
+        grant. One that is over already is not taken. A client's verified status in its own `status_mailbox` replaces
+        what is there, if it is newer; from then on nothing else is taken there.
+
         Raises:
-            StoreError: the mailbox is full.
+            StoreError: the mailbox is full, or takes nothing but its client's status.
         """
         ...
 
-    def fetch(self, mailbox: bytes, *, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return waiting messages with a number above `after`, oldest first."""
+    def fetch(self, mailbox: bytes, *, after: int, limit: int, now: datetime) -> list[tuple[int, bytes]]:
+        """Return waiting messages with a number above `after`, oldest first.
+
+        A held lease is among them only while it has not expired and its task is under a live claim, which is its own
+        contractor's where the claim's contractor is a key in lowercase hex. A later call may give a lower number than
+        an earlier one did.
+        """
         ...
 
     def ack(self, mailbox: bytes, number: int) -> None:
-        """Stop delivering a message; it stays until a purge. Acking what is not there changes nothing."""
+        """Stop delivering a message; it stays until a purge. Acking what is not there changes nothing.
+
+        Nor does acking a held lease or a status.
+        """
         ...
 
     def receipts(self, *, after: int, limit: int) -> list[ReceiptEntry]:
@@ -152,7 +165,7 @@ class Store(Protocol):
         ...
 
     def purge(self, now: datetime, *, keep_days: int = 0) -> Purged:
-        """Forget expired claims, drop what interrupted puts left, and drop acked messages.
+        """Forget expired claims and held leases, drop what interrupted puts left, and drop acked messages.
 
         Args:
             now: aware UTC.

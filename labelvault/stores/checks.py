@@ -19,11 +19,14 @@ from labelvault.stores.values import (
     MAX_STREAM_PAYLOAD_BYTES,
     StoredItem,
 )
+from labelvault.wire.ahead import Status
+from labelvault.wire.certified import open_certified
 from labelvault.wire.codec import MAX_INT
 from labelvault.wire.frame import Signed, open_frame, parse_frame
-from labelvault.wire.ids import ID_BYTES, KEY_ID_BYTES
+from labelvault.wire.ids import ID_BYTES, KEY_ID_BYTES, ClientId, lease_mailbox, status_mailbox
 from labelvault.wire.items import LEAF_BYTES, ItemHeader, parse_header
-from labelvault.wire.messages import Receipt
+from labelvault.wire.messages import Lease, LeaseOuter, Receipt
+from labelvault.wire.schema import decode_record
 from labelvault.wire.times import to_ms, truncate
 
 MINUTE_S: Final = 60
@@ -135,6 +138,44 @@ def parse_receipt(message: bytes) -> Signed[Receipt] | None:
     except (FormatError, SignatureError):
         # Not a failure: to the vault every other message is opaque, and its receiver is the one to judge it.
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class PostedStatus:
+    """A client's status that verified, and the serial of the certificate that it brought. `parse_status` makes it."""
+
+    status: Signed[Status]
+    serial: int
+
+
+def parse_lease(mailbox: bytes, message: bytes) -> LeaseOuter | None:
+    """Return the readable part of a lease that stands in its contractor's mailbox of leases; None for all else.
+
+    Nothing of it is verified: a store knows no issuer.
+    """
+    try:
+        frame = parse_frame(message)
+        if frame.type != Lease.TYPE:
+            return None
+        outer = decode_record(LeaseOuter, decode_record(Lease, frame.body).outer)
+    except FormatError:
+        return None
+    return outer if mailbox == lease_mailbox(ClientId(outer.client), outer.contractor) else None
+
+
+def parse_status(mailbox: bytes, message: bytes) -> PostedStatus | None:
+    """Return a client's status if it verifies and stands in that client's own mailbox; None for all else."""
+    try:
+        frame = parse_frame(message)
+        if frame.type != Status.TYPE:
+            return None
+        client = ClientId(decode_record(Status, frame.body).client)
+        if mailbox != status_mailbox(client):
+            return None
+        status, certificate = open_certified(message, Status, client)
+    except (FormatError, SignatureError):
+        return None
+    return PostedStatus(status, certificate.message.serial)
 
 
 def check_id(value: object, what: str, size: int = ID_BYTES) -> None:

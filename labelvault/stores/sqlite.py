@@ -14,7 +14,7 @@ from typing import Final
 
 from labelvault.crypto.merkle import leaf_hash
 from labelvault.errors import StoreError
-from labelvault.stores import sqlite_check, sqlite_claims, sqlite_items
+from labelvault.stores import sqlite_check, sqlite_claims, sqlite_held, sqlite_items
 from labelvault.stores.checks import (
     HOUR_S,
     MINUTE_S,
@@ -30,7 +30,9 @@ from labelvault.stores.checks import (
     coarse,
     message_hash,
     milliseconds,
+    parse_lease,
     parse_receipt,
+    parse_status,
     split,
     whole,
 )
@@ -50,6 +52,7 @@ from labelvault.stores.values import (
     StoreStatus,
 )
 from labelvault.wire.ids import KEY_ID_BYTES
+from labelvault.wire.times import from_ms
 
 _DAY_MINUTES: Final = 24 * 60
 
@@ -144,31 +147,43 @@ class SQLiteStore:
         """Leave a message; see `Store`."""
         check_message(mailbox, message)
         minute = coarse(now, MINUTE_S)
-        receipt = parse_receipt(message)
+        receipt, lease, status = parse_receipt(message), parse_lease(mailbox, message), parse_status(mailbox, message)
         with self._files.write() as db:
+            if status is not None:
+                if not sqlite_held.is_newest(db, mailbox, status):
+                    return
+                sqlite_held.clear(db, mailbox)
+            elif sqlite_held.has_status(db, mailbox):
+                raise StoreError("this mailbox takes nothing but its client's status")
+            if lease is not None and sqlite_held.is_over(db, lease):
+                return
             # Counting and inserting are one statement; one that waits already is taken even by a full
             # mailbox.
             inserted = db.execute(
                 "INSERT INTO messages (mailbox, hash, posted_minute, message) SELECT ?1, ?2, ?3, ?4"
                 " WHERE (SELECT count(*) FROM messages WHERE mailbox = ?1 AND acked = 0) < ?5"
-                " ON CONFLICT DO NOTHING",
+                " ON CONFLICT DO NOTHING RETURNING number",
                 (mailbox, message_hash(mailbox, message), minute, message, self._max_pending),
-            ).rowcount
-            if not inserted and not _waits(db, mailbox, message):
+            ).fetchone()
+            if inserted is None and not _waits(db, mailbox, message):
                 raise StoreError(f"{self._max_pending} messages wait in this mailbox already")
+            if inserted is not None and lease is not None:
+                sqlite_held.keep_lease(db, inserted[0], lease, now)
+            if inserted is not None and status is not None:
+                sqlite_held.keep_status(db, mailbox, inserted[0], status)
             if receipt is not None:
                 sqlite_claims.keep_receipt(db, receipt, minute)
+                sqlite_held.drop_closed(db, receipt)
 
-    def fetch(self, mailbox: bytes, *, after: int, limit: int) -> list[tuple[int, bytes]]:
+    def fetch(self, mailbox: bytes, *, after: int, limit: int, now: datetime) -> list[tuple[int, bytes]]:
         """Return what waits; see `Store`."""
         check_id(mailbox, "a mailbox id", KEY_ID_BYTES)
         check_page(after, limit)
+        now_ms = milliseconds(now)
         with self._files.read() as db:
             return db.execute(
-                # A hostile database may hold anything here; what no post can have left is not read.
-                "SELECT number, message FROM messages WHERE mailbox = ? AND number > ? AND acked = 0"
-                " AND typeof(message) = 'blob' AND length(message) <= ? ORDER BY number LIMIT ?",
-                (mailbox, after, MAX_MESSAGE_BYTES, limit),
+                sqlite_held.FETCH,
+                {"mailbox": mailbox, "after": after, "most": MAX_MESSAGE_BYTES, "limit": limit, "now": now_ms},
             ).fetchall()
 
     def ack(self, mailbox: bytes, number: int) -> None:
@@ -176,7 +191,12 @@ class SQLiteStore:
         check_id(mailbox, "a mailbox id", KEY_ID_BYTES)
         check_int(number, "a message number")
         with self._files.write() as db:
-            db.execute("UPDATE messages SET acked = 1 WHERE number = ? AND mailbox = ?", (number, mailbox))
+            # A held lease goes when its contractor closes it, and a status when a newer one comes: anyone can ack.
+            db.execute(
+                "UPDATE messages SET acked = 1 WHERE number = ? AND mailbox = ?"
+                " AND number NOT IN (SELECT number FROM held_leases UNION ALL SELECT number FROM statuses)",
+                (number, mailbox),
+            )
 
     def receipts(self, *, after: int, limit: int) -> list[ReceiptEntry]:
         """Return receipts; see `Store`."""
@@ -248,7 +268,7 @@ class SQLiteStore:
         )
 
     def purge(self, now: datetime, *, keep_days: int = 0) -> Purged:
-        """Drop acked messages and files without a row, forget expired claims; see `Store`."""
+        """Drop acked messages, files without a row, expired leases and claims; see `Store`."""
         check_int(keep_days, "keep_days", 0, 36_500)
         oldest_kept = coarse(now, MINUTE_S) - keep_days * _DAY_MINUTES
         with self._files.write() as db:
@@ -257,8 +277,10 @@ class SQLiteStore:
                 (keep_days, oldest_kept),
             ).rowcount
             claims = sqlite_claims.forget_expired(db, milliseconds(now))
+            leases = sqlite_held.drop_expired(db, from_ms(milliseconds(now)))
             # Under the write lock, so that no put is between its file's name and its row.
-            return Purged(messages, claims, self._payloads.collect(partial(sqlite_items.has_row, db)))
+            files = self._payloads.collect(partial(sqlite_items.has_row, db))
+            return Purged(messages, claims, files, leases)
 
     def check(self) -> list[Damage]:
         """Return whatever is not as it was stored; see `Store`."""

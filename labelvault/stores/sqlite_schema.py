@@ -7,7 +7,7 @@ from typing import Final
 
 from labelvault.errors import StoreError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x4C56_0001
 # Item rows are keyed by ids that are random, and have no rowid, so that nothing tells the order in which they
 # came.
@@ -48,6 +48,17 @@ CREATE TABLE receipts (
     event TEXT NOT NULL, received_minute INTEGER NOT NULL, frame BLOB NOT NULL,
     UNIQUE (signer, lease_id, event)
 ) STRICT;
+CREATE TABLE held_leases (
+    number INTEGER PRIMARY KEY REFERENCES messages, client BLOB NOT NULL, contractor BLOB NOT NULL,
+    item BLOB NOT NULL, lease_id BLOB NOT NULL, grant_hash BLOB NOT NULL, expires_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX held_by_lease ON held_leases (client, contractor, lease_id);
+CREATE INDEX held_by_grant ON held_leases (client, grant_hash);
+CREATE INDEX held_by_end ON held_leases (expires_ms);
+CREATE TABLE statuses (
+    mailbox BLOB PRIMARY KEY, client BLOB NOT NULL UNIQUE, number INTEGER NOT NULL UNIQUE REFERENCES messages,
+    serial INTEGER NOT NULL, at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 """
 
 

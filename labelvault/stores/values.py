@@ -171,11 +171,13 @@ class Purged:
         messages: acked ones.
         claims: expired ones.
         files: payloads that an interrupted put left.
+        leases: issued ahead, and expired before their task was closed.
     """
 
     messages: int
     claims: int
     files: int = 0
+    leases: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ class Vault:
         return self._store.status(self._clock())
 
     def purge(self, *, keep_days: int = 0) -> Purged:
-        """Drop acked messages, expired claims, and what interrupted uploads left. Items and receipts stay.
+        """Drop acked messages, expired claims and leases, and what interrupted uploads left. Items and receipts stay.
 
         Args:
             keep_days: keep acked messages that were posted less than this many days ago; 0 keeps none.

@@ -146,7 +146,7 @@ def test_large_batches_and_pages(relay, store):
     found = relay.fetch(BOX, limit=1000)
     assert [text[:2] for _, text in found] == [number.to_bytes(2, "big") for number in range(120)]
     assert relay.fetch(BOX, limit=85) == found[:85]
-    assert store.fetch(BOX, after=0, limit=1000) == found
+    assert store.fetch(BOX, after=0, limit=1000, now=NOW) == found
 
 
 def test_the_same_message_waits_once(relay):
@@ -173,7 +173,7 @@ def test_a_full_mailbox_is_a_store_error(url):
                 with pytest.raises(StoreError) as raised:
                     relay.post(BOX, b"three")
                 assert type(raised.value) is StoreError
-        assert len(store.fetch(BOX, after=0, limit=10)) == 2
+        assert len(store.fetch(BOX, after=0, limit=10, now=NOW)) == 2
 
 
 def test_a_relay_opens_by_its_address(url, store):
@@ -211,10 +211,10 @@ def test_a_closed_relay_does_nothing(store, url):
         relay.close()
         with pytest.raises(StoreError):
             relay.fetch(BOX)
-    assert store.fetch(BOX, after=0, limit=1) == []
+    assert store.fetch(BOX, after=0, limit=1, now=NOW) == []
     LocalRelay(store).close()
     with pytest.raises(StoreError):
-        store.fetch(BOX, after=0, limit=1)
+        store.fetch(BOX, after=0, limit=1, now=NOW)
 
 
 def test_the_default_clock_is_aware_utc():

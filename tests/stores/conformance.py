@@ -30,9 +30,12 @@ from tests.stores.samples import (
     OTHER_CLIENT,
     PROJECT,
     QUEUE,
+    Lab,
     item,
     item_id,
     key_of,
+    lease_of,
+    leases_of,
     pieces_of,
     put_stream,
     receipt,
@@ -272,7 +275,7 @@ class StoreConformance:
             lambda: store.read_leaves(bad, item_id(1), 1),
             lambda: store.read_leaves(CLIENT, bad, 1),
             lambda: store.post(bad, b"m", NOW),
-            lambda: store.fetch(bad, after=0, limit=1),
+            lambda: store.fetch(bad, after=0, limit=1, now=NOW),
             lambda: store.ack(bad, 1),
             lambda: store.claim(bad, "ada", 60, NOW),
             lambda: store.finish(bad),
@@ -297,8 +300,8 @@ class StoreConformance:
             lambda: store.read_leaves(CLIENT, item_id(1), bad),
             lambda: store.read_item(CLIENT, item_id(1), 1, bad),
             lambda: store.read_item(CLIENT, item_id(1), 1, 0, bad),
-            lambda: store.fetch(BOX, after=bad, limit=1),
-            lambda: store.fetch(BOX, after=0, limit=bad),
+            lambda: store.fetch(BOX, after=bad, limit=1, now=NOW),
+            lambda: store.fetch(BOX, after=0, limit=bad, now=NOW),
             lambda: store.ack(BOX, bad),
             lambda: store.receipts(after=bad, limit=1),
             lambda: store.receipts(after=0, limit=bad),
@@ -314,7 +317,7 @@ class StoreConformance:
     def test_pages_have_bounds(self, store, limit):
         """A page holds 1 to 1000."""
         for call in (
-            lambda: store.fetch(BOX, after=0, limit=limit),
+            lambda: store.fetch(BOX, after=0, limit=limit, now=NOW),
             lambda: store.receipts(after=0, limit=limit),
             lambda: store.list_items(client=None, project=None, after=None, limit=limit),
         ):
@@ -466,26 +469,26 @@ class StoreConformance:
         """Fetching removes nothing; acking ends delivery, durably."""
         for text in (b"one", b"two", b"three"):
             store.post(BOX, text, NOW)
-        first = store.fetch(BOX, after=0, limit=10)
+        first = store.fetch(BOX, after=0, limit=10, now=NOW)
         assert [text for _, text in first] == [b"one", b"two", b"three"]
         numbers = [number for number, _ in first]
         assert numbers == sorted(set(numbers))
-        assert store.fetch(BOX, after=0, limit=10) == first
-        assert store.fetch(BOX, after=numbers[0], limit=1) == [first[1]]
+        assert store.fetch(BOX, after=0, limit=10, now=NOW) == first
+        assert store.fetch(BOX, after=numbers[0], limit=1, now=NOW) == [first[1]]
         store.ack(BOX, numbers[1])
         for opened in (lambda: store, reopen):
             each = opened()
-            assert each.fetch(BOX, after=0, limit=10) == [first[0], first[2]]
+            assert each.fetch(BOX, after=0, limit=10, now=NOW) == [first[0], first[2]]
 
     def test_mailboxes_are_apart(self, store):
         """A message is delivered to its own mailbox, and acked from there only."""
         store.post(BOX, b"mine", NOW)
         store.post(b"o" * 32, b"mine", NOW)
-        ((number, _),) = store.fetch(BOX, after=0, limit=10)
+        ((number, _),) = store.fetch(BOX, after=0, limit=10, now=NOW)
         store.ack(b"o" * 32, number)
-        assert store.fetch(BOX, after=0, limit=10) == [(number, b"mine")]
-        assert len(store.fetch(b"o" * 32, after=0, limit=10)) == 1
-        assert store.fetch(b"x" * 32, after=0, limit=10) == []
+        assert store.fetch(BOX, after=0, limit=10, now=NOW) == [(number, b"mine")]
+        assert len(store.fetch(b"o" * 32, after=0, limit=10, now=NOW)) == 1
+        assert store.fetch(b"x" * 32, after=0, limit=10, now=NOW) == []
 
     def test_C7_posting_or_acking_again_changes_nothing(self, store):
         """A lost answer costs nothing: neither a second copy nor an error."""
@@ -493,7 +496,7 @@ class StoreConformance:
         before = snapshot(store)
         store.post(BOX, b"same", NOW + DAY)
         assert snapshot(store) == before
-        ((number, _),) = store.fetch(BOX, after=0, limit=10)
+        ((number, _),) = store.fetch(BOX, after=0, limit=10, now=NOW)
         store.ack(BOX, number)
         before = snapshot(store)
         store.ack(BOX, number)
@@ -503,21 +506,21 @@ class StoreConformance:
     def test_an_acked_message_can_be_posted_anew(self, store):
         """The identical answer to a repeated request reaches the contractor, under a new number."""
         store.post(BOX, b"answer", NOW)
-        ((first, _),) = store.fetch(BOX, after=0, limit=10)
+        ((first, _),) = store.fetch(BOX, after=0, limit=10, now=NOW)
         store.ack(BOX, first)
         store.post(BOX, b"answer", NOW)
-        ((second, text),) = store.fetch(BOX, after=0, limit=10)
+        ((second, text),) = store.fetch(BOX, after=0, limit=10, now=NOW)
         assert (second > first, text) == (True, b"answer")
 
     def test_numbers_are_never_used_twice(self, store, reopen):
         """A reader's cursor stays right when everything before it was purged."""
         store.post(BOX, b"one", NOW)
-        ((first, _),) = store.fetch(BOX, after=0, limit=10)
+        ((first, _),) = store.fetch(BOX, after=0, limit=10, now=NOW)
         store.ack(BOX, first)
         assert store.purge(NOW).messages == 1
         again = reopen()
         again.post(BOX, b"two", NOW)
-        assert [text for _, text in again.fetch(BOX, after=first, limit=10)] == [b"two"]
+        assert [text for _, text in again.fetch(BOX, after=first, limit=10, now=NOW)] == [b"two"]
 
     def test_message_sizes_have_bounds(self, store):
         """1 byte to 64 KiB, bytes only."""
@@ -543,9 +546,9 @@ class StoreConformance:
             store.post(BOX, b"1", NOW)
             assert snapshot(store) == before
             store.post(b"o" * 32, b"3", NOW)
-            store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+            store.ack(BOX, store.fetch(BOX, after=0, limit=1, now=NOW)[0][0])
             store.post(BOX, b"3", NOW)
-            assert [text for _, text in store.fetch(BOX, after=0, limit=10)] == [b"1", b"2", b"3"]
+            assert [text for _, text in store.fetch(BOX, after=0, limit=10, now=NOW)] == [b"1", b"2", b"3"]
         finally:
             store.close()
 
@@ -554,11 +557,11 @@ class StoreConformance:
         store = self.open_at(tmp_path / "small", max_pending=1)
         try:
             store.post(BOX, b"answer", NOW)
-            store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+            store.ack(BOX, store.fetch(BOX, after=0, limit=1, now=NOW)[0][0])
             store.post(BOX, b"another", NOW)
             with pytest.raises(StoreError):
                 store.post(BOX, b"answer", NOW)
-            assert [text for _, text in store.fetch(BOX, after=0, limit=10)] == [b"another"]
+            assert [text for _, text in store.fetch(BOX, after=0, limit=10, now=NOW)] == [b"another"]
         finally:
             store.close()
 
@@ -570,7 +573,7 @@ class StoreConformance:
         store.put_items([task(1)], NOW)
         store.post(BOX, receipt(ada, event="opened"), NOW)
         store.post(BOX, receipt(ada, at=NOW - DAY), NOW + MINUTE)
-        for number, _ in store.fetch(BOX, after=0, limit=10):
+        for number, _ in store.fetch(BOX, after=0, limit=10, now=NOW):
             store.ack(BOX, number)
         store.purge(NOW + 9 * DAY)
         opened, closed = reopen().receipts(after=0, limit=10)
@@ -621,7 +624,7 @@ class StoreConformance:
         forged[good.index(b"l" * 32)] ^= 1
         for message in (bytes(forged), good[:-1], good + b"\0", b"receipt", b"\xff" * 300):
             store.post(BOX, message, NOW)
-        assert len(store.fetch(BOX, after=0, limit=10)) == 5
+        assert len(store.fetch(BOX, after=0, limit=10, now=NOW)) == 5
         assert store.receipts(after=0, limit=10) == []
 
     def test_L6_a_receipt_for_an_unknown_item_is_not_kept(self, store):
@@ -631,7 +634,189 @@ class StoreConformance:
         store.post(BOX, receipt(ada, number=2), NOW)
         store.post(BOX, receipt(ada, number=1, client=OTHER_CLIENT), NOW)
         assert store.receipts(after=0, limit=10) == []
-        assert len(store.fetch(BOX, after=0, limit=10)) == 2
+        assert len(store.fetch(BOX, after=0, limit=10, now=NOW)) == 2
+
+    # --- leases issued ahead, and status ---
+
+    def test_a_held_lease_is_handed_out_while_its_task_is_claimed(self, store, reopen):
+        """Not before, not after; again on a retry; and nothing is removed by reading."""
+        ada = SigningKey.generate()
+        box, lease = leases_of(ada), lease_of(ada)
+        store.put_items([task(1)], NOW)
+        store.post(box, lease, NOW)
+        store.post(box, lease, NOW)
+        assert store.fetch(box, after=0, limit=10, now=NOW) == []
+        claim = store.claim(QUEUE, "whoever", 60, NOW)
+        for opened in (lambda: store, lambda: store, reopen):
+            each = opened()
+            assert [text for _, text in each.fetch(box, after=0, limit=10, now=NOW)] == [lease]
+            assert each.fetch(box, after=0, limit=10, now=NOW + MINUTE) == []
+        again = reopen()
+        again.release_claim(claim.id)
+        assert again.fetch(box, after=0, limit=10, now=NOW) == []
+        claim = again.claim(QUEUE, "whoever", 60, NOW)
+        assert len(again.fetch(box, after=0, limit=10, now=NOW)) == 1
+        again.finish(claim.id)
+        assert again.fetch(box, after=0, limit=10, now=NOW) == []
+
+    def test_a_claim_in_the_name_of_a_key_hands_out_that_keys_leases_only(self, store):
+        """Another contractor's lease for the same task stays where it is."""
+        ada, ben = SigningKey.generate(), SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        for each in (ada, ben):
+            store.post(leases_of(each), lease_of(each), NOW)
+        store.claim(QUEUE, ada.public_key.hex(), 60, NOW)
+        assert len(store.fetch(leases_of(ada), after=0, limit=10, now=NOW)) == 1
+        assert store.fetch(leases_of(ben), after=0, limit=10, now=NOW) == []
+
+    def test_G7_a_claim_on_anothers_equal_item_hands_out_nothing(self, store):
+        """The claim counts for client and item together."""
+        ada = SigningKey.generate()
+        store.put_items([task(1), task(1, client=OTHER_CLIENT)], NOW)
+        store.post(leases_of(ada), lease_of(ada), NOW)
+        store.claim(QUEUE, "ada", 60, NOW, client=OTHER_CLIENT, project=PROJECT)
+        assert store.fetch(leases_of(ada), after=0, limit=10, now=NOW) == []
+        store.claim(QUEUE, "ada", 60, NOW, client=CLIENT, project=PROJECT)
+        assert len(store.fetch(leases_of(ada), after=0, limit=10, now=NOW)) == 1
+
+    def test_only_its_contractors_close_receipt_deletes_a_held_lease(self, store):
+        """Not acking, not another key's receipt, not one for opening it; and what is closed is not held anew."""
+        ada, ben = SigningKey.generate(), SigningKey.generate()
+        box = leases_of(ada)
+        store.put_items([task(1)], NOW)
+        store.post(box, lease_of(ada), NOW)
+        store.claim(QUEUE, "ada", 60, NOW)
+        ((number, lease),) = store.fetch(box, after=0, limit=10, now=NOW)
+        store.ack(box, number)
+        store.post(BOX, receipt(ben, 1), NOW)
+        store.post(BOX, receipt(ada, 1, event="opened"), NOW)
+        store.post(BOX, receipt(ada, 1, lease=b"m" * 32), NOW)
+        store.post(BOX, receipt(ada, 1, client=OTHER_CLIENT), NOW)
+        assert store.fetch(box, after=0, limit=10, now=NOW) == [(number, lease)]
+        store.post(BOX, receipt(ada, 1), NOW)
+        assert store.fetch(box, after=0, limit=10, now=NOW) == []
+        store.post(box, lease, NOW)
+        assert store.fetch(box, after=0, limit=10, now=NOW) == []
+        assert store.status(NOW).pending_messages == 5
+        assert store.check() == []
+
+    def test_R6_a_held_lease_ends_at_its_expiry_and_no_later_than_seven_days_after_it_came(self, store):
+        """Filtered at once, dropped by a purge; one that claims to live for years is a true one's no more."""
+        ada = SigningKey.generate()
+        box = leases_of(ada)
+        store.put_items([task(1)], NOW)
+        store.claim(QUEUE, "ada", 20 * 86400, NOW)
+        store.post(box, lease_of(ada, ends=MINUTE), NOW)
+        store.post(box, lease_of(ada, lease=b"m" * 32, ends=1000 * DAY), NOW)
+        just_before = timedelta(milliseconds=1)
+        assert len(store.fetch(box, after=0, limit=10, now=NOW + MINUTE - just_before)) == 2
+        assert len(store.fetch(box, after=0, limit=10, now=NOW + MINUTE)) == 1
+        assert store.purge(NOW + MINUTE).leases == 1
+        assert len(store.fetch(box, after=0, limit=10, now=NOW + 7 * DAY - just_before)) == 1
+        assert store.fetch(box, after=0, limit=10, now=NOW + 7 * DAY) == []
+        assert store.purge(NOW + 7 * DAY).leases == 1
+        assert store.status(NOW).pending_messages == 0
+        assert store.check() == []
+
+    def test_a_lease_in_another_mailbox_is_a_message_like_any_other(self, store):
+        """The answer to a request waits in its contractor's own mailbox, unclaimed task or not."""
+        ada, ben = SigningKey.generate(), SigningKey.generate()
+        for box in (BOX, leases_of(ben), leases_of(ada, OTHER_CLIENT)):
+            store.post(box, lease_of(ada), NOW)
+            ((number, _),) = store.fetch(box, after=0, limit=10, now=NOW)
+            store.ack(box, number)
+            assert store.fetch(box, after=0, limit=10, now=NOW) == []
+
+    def test_L6_held_leases_have_a_bound(self, tmp_path):
+        """They count in their mailbox like all that waits there."""
+        store = self.open_at(tmp_path, max_pending=2)
+        try:
+            ada = SigningKey.generate()
+            for lease in (b"1" * 32, b"2" * 32):
+                store.post(leases_of(ada), lease_of(ada, lease=lease), NOW)
+            before = store.status(NOW)
+            with pytest.raises(StoreError):
+                store.post(leases_of(ada), lease_of(ada, lease=b"3" * 32), NOW)
+            assert store.status(NOW) == before
+        finally:
+            store.close()
+
+    def test_R5_a_status_drops_the_leases_that_it_revokes_and_no_others(self, store, reopen):
+        """Of that client and those grants; posted again, they are not taken."""
+        lab, ada = Lab(), SigningKey.generate()
+        box, other = leases_of(ada, lab.id), leases_of(ada)
+        store.put_items([task(1, client=lab.id), task(1)], NOW)
+        for client in (lab.id, CLIENT):
+            store.claim(QUEUE, "ada", 3600, NOW, client=client, project=PROJECT)
+        revoked = lease_of(ada, client=lab.id)
+        stays = lease_of(ada, client=lab.id, lease=b"m" * 32, grant=b"h" * 32)
+        store.post(box, revoked, NOW)
+        store.post(box, stays, NOW)
+        store.post(other, lease_of(ada), NOW)
+        store.post(lab.mailbox, lab.status(revoked=[b"g" * 32]), NOW)
+        store.post(box, revoked, NOW)
+        for opened in (lambda: store, reopen):
+            each = opened()
+            assert [text for _, text in each.fetch(box, after=0, limit=10, now=NOW)] == [stays]
+            assert len(each.fetch(other, after=0, limit=10, now=NOW)) == 1
+            assert each.check() == []
+
+    def test_R5_only_the_newest_status_is_kept(self, store):
+        """An older one changes nothing; a newer serial wins over any time; acking removes nothing."""
+        lab = Lab()
+        first, second = lab.status(), lab.status(NOW + MINUTE)
+        restored = lab.status(NOW, serial=2)
+        for posted, newest in (
+            (first, first),
+            (second, second),
+            (first, second),
+            (second, second),
+            (restored, restored),
+            (lab.status(NOW + 2 * MINUTE), restored),
+        ):
+            store.post(lab.mailbox, posted, NOW)
+            ((number, text),) = store.fetch(lab.mailbox, after=0, limit=10, now=NOW)
+            assert text == newest
+            store.ack(lab.mailbox, number)
+
+    def test_a_status_mailbox_takes_nothing_else_once_it_has_one(self, store):
+        """What was posted before goes with the first true status; a flood can't hide it afterwards."""
+        lab = Lab()
+        store.post(lab.mailbox, b"junk", NOW)
+        store.post(lab.mailbox, lab.status(), NOW)
+        with pytest.raises(StoreError):
+            store.post(lab.mailbox, b"junk", NOW)
+        assert [text for _, text in store.fetch(lab.mailbox, after=0, limit=10, now=NOW)] == [lab.status()]
+
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            lambda lab: lab.status(NOW + MINUTE, revoked=[b"g" * 32], signer=SigningKey.generate()),
+            lambda lab: lab.status(
+                NOW + MINUTE, revoked=[b"g" * 32], certificate=lab.certificate(signer=SigningKey.generate())
+            ),
+            lambda lab: lab.status(NOW + MINUTE, revoked=[b"g" * 32], certificate=lab.certificate(client=CLIENT)),
+            lambda lab: lab.status(NOW + MINUTE, revoked=[b"g" * 32], certificate=lab.status()),
+            lambda lab: lab.status(NOW + 90 * DAY, revoked=[b"g" * 32]),
+            lambda lab: lab.status(NOW - 2 * DAY, revoked=[b"g" * 32]),
+            lambda lab: Lab().status(NOW + MINUTE, revoked=[b"g" * 32]),
+            lambda lab: Lab().status(NOW + MINUTE, revoked=[b"g" * 32], client=lab.id),
+        ],
+    )
+    def test_R5_a_forged_status_drops_nothing(self, store, forged):
+        """Of another signer, certificate, client or time; its true twin drops the lease."""
+        lab, ada = Lab(), SigningKey.generate()
+        box = leases_of(ada, lab.id)
+        store.put_items([task(1, client=lab.id)], NOW)
+        store.claim(QUEUE, "ada", 3600, NOW)
+        store.post(box, lease_of(ada, client=lab.id), NOW)
+        store.post(lab.mailbox, lab.status(), NOW)
+        before = snapshot(store, (box, lab.mailbox))
+        with pytest.raises(StoreError):
+            store.post(lab.mailbox, forged(lab), NOW)
+        assert snapshot(store, (box, lab.mailbox)) == before
+        store.post(lab.mailbox, lab.status(NOW + MINUTE, revoked=[b"g" * 32]), NOW)
+        assert store.fetch(box, after=0, limit=10, now=NOW) == []
 
     # --- queues and claims ---
 
@@ -840,7 +1025,7 @@ class StoreConformance:
         closed = receipt(ada)
         store.post(BOX, closed, NOW)
         store.post(BOX, b"12345", NOW)
-        store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+        store.ack(BOX, store.fetch(BOX, after=0, limit=1, now=NOW)[0][0])
         status = store.status(NOW)
         assert (status.clients, status.items, status.item_bytes, status.queues) == (2, 4, 10_100, 1)
         assert (status.live_claims, store.status(NOW + DAY).live_claims) == (1, 0)
@@ -860,7 +1045,7 @@ class StoreConformance:
         live = store.claim(QUEUE, "bob", 86400, NOW)
         for message in (b"waits", b"acked", receipt(ada)):
             store.post(BOX, message, NOW)
-        for number, text in store.fetch(BOX, after=0, limit=10):
+        for number, text in store.fetch(BOX, after=0, limit=10, now=NOW):
             if text != b"waits":
                 store.ack(BOX, number)
         before = snapshot(store, now=NOW + MINUTE)
@@ -877,7 +1062,7 @@ class StoreConformance:
         """`keep_days` counts from when a message was posted."""
         store.post(BOX, b"old", NOW)
         store.post(BOX, b"new", NOW + 2 * DAY)
-        for number, _ in store.fetch(BOX, after=0, limit=10):
+        for number, _ in store.fetch(BOX, after=0, limit=10, now=NOW):
             store.ack(BOX, number)
         assert store.purge(NOW + 3 * DAY, keep_days=4).messages == 0
         assert store.purge(NOW + 3 * DAY, keep_days=3).messages == 1
@@ -887,7 +1072,7 @@ class StoreConformance:
     def test_purge_without_days_keeps_nothing_that_a_fast_clock_dated(self, store):
         """Processes' clocks differ: what seems to come from the future is dropped like the rest."""
         store.post(BOX, b"m", NOW + DAY)
-        store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+        store.ack(BOX, store.fetch(BOX, after=0, limit=1, now=NOW)[0][0])
         assert store.purge(NOW, keep_days=1).messages == 0
         assert store.purge(NOW).messages == 1
 
@@ -898,7 +1083,7 @@ class StoreConformance:
         store.claim(QUEUE, "ada", 60, NOW)
         for message in (b"m", receipt(ada)):
             store.post(BOX, message, NOW)
-        store.ack(BOX, store.fetch(BOX, after=0, limit=1)[0][0])
+        store.ack(BOX, store.fetch(BOX, after=0, limit=1, now=NOW)[0][0])
         assert store.check() == []
 
     def test_a_closed_store_does_nothing(self, store):
@@ -914,7 +1099,7 @@ class StoreConformance:
             lambda: store.read_leaves(CLIENT, item_id(1), 1),
             lambda: store.list_items(client=None, project=None, after=None, limit=1),
             lambda: store.post(BOX, b"m", NOW),
-            lambda: store.fetch(BOX, after=0, limit=1),
+            lambda: store.fetch(BOX, after=0, limit=1, now=NOW),
             lambda: store.ack(BOX, 1),
             lambda: store.receipts(after=0, limit=1),
             lambda: store.queues(NOW),

@@ -8,9 +8,12 @@ from labelvault.crypto.merkle import leaf_hash
 from labelvault.crypto.sign import SigningKey
 from labelvault.stores.base import Store
 from labelvault.stores.values import StoredItem
+from labelvault.wire.ahead import Status
 from labelvault.wire.frame import sign_message
+from labelvault.wire.ids import ClientId, client_id, lease_mailbox, status_mailbox
 from labelvault.wire.items import LEAF_BYTES, ItemHeader, parse_header
-from labelvault.wire.messages import Receipt
+from labelvault.wire.messages import IssuerCertificate, Lease, LeaseOuter, Receipt
+from labelvault.wire.schema import encode_record
 from labelvault.wire.times import truncate
 
 NOW = datetime(2026, 5, 4, 10, 20, 30, 123000, tzinfo=UTC)
@@ -73,6 +76,73 @@ def receipt(signer: SigningKey, number=1, *, client=CLIENT, event="closed", leas
     return sign_message(Receipt(client, PROJECT, lease, item_id(number), event, erased, truncate(at)), signer).data
 
 
+def lease_of(
+    contractor: SigningKey, number=1, *, client=CLIENT, lease=b"l" * 32, grant=b"g" * 32, ends=DAY, sealed=b"sealed"
+) -> bytes:
+    """A lease that was issued ahead; who signed it, no store can say."""
+    outer = LeaseOuter(
+        client,
+        PROJECT,
+        lease,
+        item_id(number),
+        b"c" * 32,
+        contractor.public_key,
+        grant,
+        "helper",
+        truncate(NOW),
+        truncate(NOW + ends),
+        3600,
+    )
+    return sign_message(Lease(encode_record(outer), sealed), SigningKey.generate()).data
+
+
+def leases_of(contractor: SigningKey, client=CLIENT) -> bytes:
+    """The mailbox where a contractor's leases are held."""
+    return lease_mailbox(ClientId(client), contractor.public_key)
+
+
+class Lab:
+    """A client whose issuer signs status messages."""
+
+    def __init__(self):
+        self.identity, self.issuer = SigningKey.generate(), SigningKey.generate()
+        self.id = client_id(self.identity.public_key)
+        self.mailbox = status_mailbox(self.id)
+
+    def certificate(self, serial=1, signer=None, **fields) -> bytes:
+        """Of the issuer."""
+        times = {"not_before": truncate(NOW - DAY), "expires_at": truncate(NOW + 90 * DAY), "at": truncate(NOW)}
+        message = IssuerCertificate(
+            **{
+                "client": self.id,
+                "issuer": self.issuer.public_key,
+                "serial": serial,
+                "epoch": b"e" * 16,
+                **times,
+                **fields,
+            }
+        )
+        return sign_message(message, signer or self.identity).data
+
+    def status(self, at=NOW, *, revoked=(), serial=1, signer=None, certificate=None, **fields) -> bytes:
+        """What is revoked at a time."""
+        at = truncate(at)
+        message = Status(
+            **{
+                "client": self.id,
+                "epoch": b"e" * 16,
+                "certificate": certificate or self.certificate(serial),
+                "checkpoint": "note",
+                "revoked": tuple(revoked),
+                "frozen": (),
+                "at": at,
+                "next_update": at + DAY,
+                **fields,
+            }
+        )
+        return sign_message(message, signer or self.issuer).data
+
+
 def snapshot(store: Store, mailboxes=(BOX,), now=NOW):
     """All that a store gives out: equal before and after whatever must change nothing."""
     infos = store.list_items(client=None, project=None, after=None, limit=1000)
@@ -82,7 +152,7 @@ def snapshot(store: Store, mailboxes=(BOX,), now=NOW):
             for info in infos
             for key in [(info.client, info.item, info.version)]
         ],
-        [store.fetch(mailbox, after=0, limit=1000) for mailbox in mailboxes],
+        [store.fetch(mailbox, after=0, limit=1000, now=NOW) for mailbox in mailboxes],
         store.receipts(after=0, limit=1000),
         store.queues(now),
         replace(store.status(now), stored_bytes=0),

@@ -110,7 +110,7 @@ def test_C1_whatever_was_acknowledged_survives_sigkill(path):
             infos = store.list_items(client=None, project=None, after=None, limit=1000)
             assert items <= {info.item.hex() for info in infos}
             assert len(infos) % 3 == 0, "half a batch was stored"
-            assert messages <= {text for _, text in store.fetch(BOX, after=0, limit=1000)}
+            assert messages <= {text for _, text in store.fetch(BOX, after=0, limit=1000, now=NOW)}
             (queue,) = store.queues(NOW)
             assert queue.done >= len(finished)
             assert queue.claimed + queue.done >= len(claims)
@@ -211,7 +211,7 @@ def test_F10_a_store_survives_forks_while_threads_use_it(path):
     try:
         texts: set[bytes] = set()
         after = 0
-        while page := store.fetch(BOX, after=after, limit=1000):
+        while page := store.fetch(BOX, after=after, limit=1000, now=NOW):
             texts.update(text for _, text in page)
             after = page[-1][0]
         assert {b"child %d %d" % (child, number) for child in range(4) for number in range(5)} <= texts
@@ -259,7 +259,7 @@ def test_F10_a_fork_waits_for_what_is_under_way_and_holds_off_the_rest(store):
     for thread in threads:
         thread.join(10)
     assert order == ["held", "forked", "going on", "late"]
-    assert store.fetch(BOX, after=0, limit=10) == [(1, b"late")]
+    assert store.fetch(BOX, after=0, limit=10, now=NOW) == [(1, b"late")]
 
 
 def test_a_fork_that_went_unnoticed_fails_closed(store, monkeypatch):
