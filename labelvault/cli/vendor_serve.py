@@ -133,13 +133,13 @@ async def _serve(
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Ends when told so, and first lets go of all who wait for messages."""
+        """Ends when told so, and first lets go of all who wait for messages or send a stream."""
 
         async def on_tick(self, counter: int) -> bool:
             return await super().on_tick(counter) or ending.asked
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            service.end_waits()
+            service.end()
             await super().shutdown(sockets)
 
     config = uvicorn.Config(

@@ -23,6 +23,7 @@ SILENCE_S: Final = 15.0
 GRACE_S: Final = 30.0
 SLOWEST_BYTES_PER_S: Final = 32 * 1024
 """After `GRACE_S`, a server that sends or takes less on average is given up."""
+_AGAIN: Final = "Run it again: what is whole at the vault is not sent twice."
 _PAUSE_S: Final = 0.1
 _PAUSE_MAX_S: Final = 5.0
 _MAX_HEADERS: Final = 64
@@ -58,6 +59,8 @@ class Call:
         body: makes the body's pieces anew for each attempt.
         size: of that body, in bytes.
         wait_s: how long the server may be silent on purpose.
+        once: where the body's pieces can be taken once only. No attempt follows one that took any, and each piece has
+            its own time to go out.
     """
 
     method: str
@@ -67,6 +70,31 @@ class Call:
     body: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
     size: int = 0
     wait_s: float = 0.0
+    once: "Once | None" = field(default=None, repr=False)
+
+
+class Once:
+    """A body whose pieces can be taken once.
+
+    Attributes:
+        begun: whether any was asked for.
+        failed: what their source raised, which no broken connection must hide.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        """Hold the pieces; nothing is taken yet."""
+        self._pieces = pieces
+        self.begun = False
+        self.failed: Exception | None = None
+
+    def take(self) -> Iterator[bytes]:
+        """Yield the pieces."""
+        self.begun = True
+        try:
+            yield from self._pieces
+        except Exception as error:
+            self.failed = error
+            raise
 
 
 class _Retry(Exception):
@@ -101,6 +129,10 @@ class Sender:
         self._sleep = sleep
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
+    def alone(self) -> "Sender":
+        """Return another sender to the same server, whose exchanges nothing else can break off."""
+        return Sender(self._base, self._headers, self._sleep)
+
     def close(self) -> None:
         """Close all connections."""
         self._transport.close()
@@ -109,13 +141,18 @@ class Sender:
         """Send until there is an answer, or often enough.
 
         Raises:
-            RelayError: no server there, not the one it should be, or one that breaks the rules of HTTP or ours.
+            RelayError: no server there, not the one it should be, or one that breaks the rules of HTTP or ours. What
+                the source of a body that is taken once raises goes through.
         """
         pause_s = _PAUSE_S
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._attempt(call)
             except _Retry as retry:
+                if call.once is not None and call.once.failed is not None:
+                    raise call.once.failed from None
+                if call.once is not None and call.once.begun:
+                    raise RelayError(f"{retry}, in the middle of an upload", next_step=_AGAIN) from retry
                 if attempt == ATTEMPTS:
                     raise RelayError(f"{retry}; tried {ATTEMPTS} times", next_step=retry.next_step) from retry
                 # Jitter keeps many callers from coming back at the same moment.
@@ -140,24 +177,26 @@ class Sender:
 
     def _exchange(self, call: Call) -> Answer:
         silence_s = SILENCE_S + call.wait_s
+        # A read timeout starts anew with each byte: only an end to the whole stops a server that drips.
+        guard = _Guard(self._break_off)
+        content = None if call.body is None else call.body()
+        if content is not None and call.once is not None:
+            content = _paced(content, guard, GRACE_S + call.wait_s)
         request = httpx.Request(
             call.method,
             self._base + call.path,
             headers=[*self._headers, *call.headers],
-            content=None if call.body is None else call.body(),
+            content=content,
             extensions={
                 "timeout": {"connect": CONNECT_S, "read": silence_s, "write": SILENCE_S, "pool": CONNECT_S},
                 "trace": self._note_socket,
             },
         )
-        # A read timeout starts anew with each byte: only an end to the whole stops a server that drips.
-        guard = threading.Timer(GRACE_S + call.wait_s + call.size / SLOWEST_BYTES_PER_S, self._break_off)
-        guard.daemon = True
-        guard.start()
+        guard.within(GRACE_S + call.wait_s + (0 if call.once else call.size / SLOWEST_BYTES_PER_S))
         try:
             response = self._transport.handle_request(request)
         finally:
-            guard.cancel()
+            guard.off()
         try:
             return _read(response, call)
         finally:
@@ -183,6 +222,36 @@ def _advice(said: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return "Check the address; a private authority has to be among those that this machine trusts."
     return "Check the address, that this machine is online, and that the vault's server runs."
+
+
+class _Guard:
+    """Ends what takes too long; belongs to one exchange."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self._timer: threading.Timer | None = None
+
+    def within(self, seconds: float) -> None:
+        """End it unless it is put off within so many seconds."""
+        self.off()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def off(self) -> None:
+        """Put it off."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _paced(pieces: Iterator[bytes], guard: _Guard, answer_s: float) -> Iterator[bytes]:
+    """Give each piece its own time to go out, and the answer its own; where pieces come from may take its time."""
+    guard.off()
+    for piece in pieces:
+        guard.within(GRACE_S + len(piece) / SLOWEST_BYTES_PER_S)
+        yield piece
+        guard.off()
+    guard.within(answer_s)
 
 
 def _read(response: httpx.Response, call: Call) -> Answer:

@@ -4,6 +4,7 @@ Nothing here talks HTTP: the server is `labelvault.vendor.http`, the client `lab
 canonical msgpack through `labelvault.wire.codec`; item payloads travel as they are, beside it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -34,6 +35,7 @@ MAX_STORED_LEAVES: Final = -(-MAX_STREAM_PAYLOAD_BYTES // LEAF_BYTES)
 LEAF_HASH_BYTES: Final = 32
 HEAD_SIZE_BYTES: Final = 4
 MAX_ENCODED_PAGE: Final = MAX_PAGE_BYTES + MAX_MESSAGE_BYTES + 64 * MAX_PAGE_MESSAGES
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 
 ERRORS: Final[dict[str, tuple[int, type[LabelVaultError]]]] = {
     "FormatError": (400, FormatError),
@@ -132,6 +134,17 @@ def parse_page(data: bytes) -> Page:
         FormatError: not canonical, or out of bounds.
     """
     return from_value(Page, decode(data, max_bytes=MAX_ENCODED_PAGE))
+
+
+def parse_item_header(text: str) -> bytes:
+    """Read what `LabelVault-Item` holds; what the bytes say is not looked at.
+
+    Raises:
+        FormatError: not lowercase hex, or too long.
+    """
+    if not _HEX.fullmatch(text) or len(text) > 2 * MAX_HEADER_BYTES:
+        raise FormatError(f"{ITEM_HEADER} is an item's header in hex")
+    return bytes.fromhex(text)
 
 
 def split_leaves(data: bytes) -> tuple[bytes, ...]:

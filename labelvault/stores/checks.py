@@ -102,6 +102,27 @@ def whole(pieces: Iterable[bytes], size: int) -> bytes:
     return b"".join(found)
 
 
+def in_leaves(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Yield a stream's pieces as they come, once each is what it must be.
+
+    Args:
+        pieces: the payload in 1 MiB leaves, the last one shorter.
+        size: of the payload, in bytes.
+
+    Raises:
+        FormatError: they have other sizes, or don't give the whole. What `pieces` raises goes through.
+    """
+    left = size
+    for piece in pieces:
+        # An empty piece where none is left would be stored as no piece at all.
+        if not piece or len(piece) != min(left, LEAF_BYTES):
+            raise FormatError(f"a payload of {size} bytes comes in pieces of {LEAF_BYTES}, the last one shorter")
+        left -= len(piece)
+        yield piece
+    if left:
+        raise FormatError(f"a payload of {size} bytes ends {left} bytes early")
+
+
 def split(payload: bytes) -> Iterator[bytes]:
     """Yield a payload's 1 MiB pieces; the last may be shorter."""
     for start in range(0, len(payload), LEAF_BYTES):

@@ -15,9 +15,8 @@ from typing import Final, TypeAlias
 
 from labelvault.crypto.merkle import leaf_hash
 from labelvault.crypto.random import random_bytes
-from labelvault.errors import FormatError, StoreError
-from labelvault.stores.checks import HOUR_S
-from labelvault.wire.items import LEAF_BYTES
+from labelvault.errors import StoreError
+from labelvault.stores.checks import HOUR_S, in_leaves
 
 FILE_ABOVE_BYTES: Final = 2 * 1024 * 1024
 """Payloads that come as a stream rest in a file from this size on: measured, SQLite takes twice as long at 4 MiB."""
@@ -84,19 +83,12 @@ class PayloadFiles:
                 os.unlink(path)
 
     def _leaves(self, descriptor: int, pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-        left = size
-        for piece in pieces:
-            # An empty piece where none is left would be stored as no piece at all.
-            if not piece or len(piece) != min(left, LEAF_BYTES):
-                raise FormatError(f"a payload of {size} bytes comes in pieces of {LEAF_BYTES}, the last one shorter")
-            left -= len(piece)
+        for piece in in_leaves(pieces, size):
             with _errors():
                 rest = memoryview(piece)
                 while rest:
                     rest = rest[os.write(descriptor, rest) :]
             yield leaf_hash(piece)
-        if left:
-            raise FormatError(f"a payload of {size} bytes ends {left} bytes early")
 
     def place(self, received: Received, key: Key) -> None:
         """Give a received payload its name, durably. Within a write transaction that found no row for it.

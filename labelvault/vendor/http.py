@@ -8,7 +8,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
 from starlette.applications import Starlette
@@ -30,15 +30,18 @@ from labelvault.relay.http_wire import (
     Stored,
     encode_page,
     parse_item_head,
+    parse_item_header,
 )
 from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_MESSAGE_BYTES, MAX_PAGE, StoredItem
 from labelvault.vendor import http_claims
 from labelvault.vendor.http_answers import drain, failed, no_route, with_headers
 from labelvault.vendor.http_body import Body, Refused, byte_range, number
 from labelvault.vendor.http_limits import Bells, HttpLimits, InFlight, RateLimit
+from labelvault.vendor.http_stream import Streams
 from labelvault.vendor.vault import Vault
 from labelvault.wire.codec import MAX_BYTES
 from labelvault.wire.ids import KEY_ID_BYTES, parse_hex_id
+from labelvault.wire.items import parse_header
 from labelvault.wire.schema import encode_record
 
 Authenticate = Callable[[Mapping[str, str]], "str | None | Awaitable[str | None]"]
@@ -78,11 +81,13 @@ class HttpService:
         self._limits = limits
         self._rate = RateLimit(limits.requests_per_s, limits.burst)
         self._in_flight = InFlight(limits.in_flight_bytes)
+        self._streams = Streams(limits)
         self._bells = Bells(limits.waiting)
         item = "/v1/items/{client}/{item}/{version}"
         mailbox = "/v1/mailboxes/{mailbox}/messages"
         routes = [
             self._route("/v1/items", "PUT", self._put_items, authenticate),
+            self._route(item, "PUT", self._put_stream, authenticate),
             self._route(item, "GET", self._read_item, authenticate),
             self._route(f"{item}/leaves", "GET", self._read_leaves, authenticate),
             self._route(mailbox, "POST", self._post, authenticate),
@@ -102,9 +107,10 @@ class HttpService:
         inner.router.redirect_slashes = False
         self.app: ASGIApp = with_headers(inner)
 
-    def end_waits(self) -> None:
-        """Answer all who wait for messages, and let nobody wait any more; call it in the event loop."""
+    def end(self) -> None:
+        """Answer all who wait for messages and break off streams, for good; call it in the event loop."""
         self._bells.end()
+        self._streams.end()
 
     @property
     def waiting(self) -> int:
@@ -120,15 +126,15 @@ class HttpService:
             started = time.monotonic()
             who = "-"
             try:
-                who = await self._admit(request, authenticate)
+                who = request.state.caller = await self._admit(request, authenticate)
                 response = await endpoint(request)
             except ClientDisconnect:
                 # Nobody is left to read an answer.
                 response = Response(status_code=499)
             except Exception as error:  # noqa: BLE001 - nothing of a foreign error may reach an answer or a log
                 response = failed(error, name)
-                if not isinstance(error, TimeoutError):
-                    await drain(request)
+                if not isinstance(error, TimeoutError) and not await drain(request):
+                    response.headers["connection"] = "close"
             # `ascii`: the platform names its principals, and a name must not forge a line.
             _log.info("%s %s %d %.0f ms", name, ascii(who), response.status_code, 1000 * (time.monotonic() - started))
             return response
@@ -169,6 +175,21 @@ class HttpService:
             head = parse_item_head(await body.exactly(size))
             items.append(StoredItem(head.header, await body.exactly(head.size), head.leaves, head.queue))
         return items
+
+    async def _put_stream(self, request: Request) -> Response:
+        header = parse_item_header(request.headers.get(ITEM_HEADER, ""))
+        parsed = parse_header(header)
+        if (parsed.client, parsed.item, parsed.version) != _item_key(request):
+            raise FormatError("the path names another item than its header")
+        queue = request.query_params.get("queue")
+        queue_id = None if queue is None else parse_hex_id(queue)
+        body = Body(request, self._limits.stream_bytes)
+
+        def put(size: int, pieces: Iterator[bytes]) -> tuple[bytes, ...]:
+            return self._relay.put_stream(header, size, pieces, queue_id)
+
+        leaves = await self._streams.take(request.state.caller, body, put)
+        return Response(b"".join(leaves), media_type=BINARY)
 
     async def _read_item(self, request: Request) -> Response:
         key = _item_key(request)

@@ -55,18 +55,25 @@ def no_route(request: Request, error: Exception) -> Response:
     return _error(status, "NoRoute", "no such route or method", {})
 
 
-async def drain(request: Request) -> None:
-    """Read on a little, so that a refused sender gets to read its answer and no reset instead."""
+async def drain(request: Request) -> bool:
+    """Read on a little, so that a refused sender gets to read its answer and no reset instead.
+
+    Returns:
+        Whether nothing is left to come. If not, the connection is to be closed: the server would read all of it.
+    """
     left = _DRAIN_BYTES
     try:
         async with asyncio.timeout(_DRAIN_S):
             async for piece in request.stream():
                 left -= len(piece)
                 if left < 0:
-                    return
-    except (TimeoutError, ClientDisconnect, RuntimeError):
-        # Too slow, gone, or read to its end already: there is nothing more to do for this sender.
-        return
+                    return False
+    except (TimeoutError, ClientDisconnect):
+        return False
+    except RuntimeError:
+        # Read to its end already.
+        return True
+    return True
 
 
 def with_headers(app: ASGIApp) -> ASGIApp:

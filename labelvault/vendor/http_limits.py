@@ -3,13 +3,14 @@
 import asyncio
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from labelvault.relay.http_wire import MAX_BATCH_BYTES, MAX_WAIT_S
+from labelvault.stores.values import MAX_STREAM_PAYLOAD_BYTES
 
 _MAX_PRINCIPALS: Final = 10_000
 
@@ -23,9 +24,13 @@ class HttpLimits:
         burst: requests that a principal may make at once.
         batch_bytes: the largest batch of items.
         in_flight_bytes: bodies that are held in memory at once, for all callers together.
+        stream_bytes: the largest payload that may come as a stream.
+        streams: how many may come at once, each with a thread and about 3 MiB of memory.
+        streams_each: of these, from one principal.
         wait_s: how long a request for messages may stay open, in seconds.
         waiting: how many may stay open at once; any more are answered at once.
-        body_s: how long a body may take to come, in seconds, besides what its size takes at `body_bytes_per_s`.
+        body_s: how long a body, or each MiB of a stream, may take to come, in seconds, besides what its size takes at
+            `body_bytes_per_s`.
         body_bytes_per_s: the slowest sender that is waited for.
     """
 
@@ -33,6 +38,9 @@ class HttpLimits:
     burst: int = 200
     batch_bytes: int = MAX_BATCH_BYTES
     in_flight_bytes: int = 256 * 1024 * 1024
+    stream_bytes: int = MAX_STREAM_PAYLOAD_BYTES
+    streams: int = 16
+    streams_each: int = 4
     wait_s: float = MAX_WAIT_S
     waiting: int = 1000
     body_s: float = 30.0
@@ -80,6 +88,32 @@ class InFlight:
         finally:
             if free:
                 self._left += size
+
+
+class Slots:
+    """Streams under way, in all and of each principal."""
+
+    def __init__(self, most: int, each: int) -> None:
+        """Have `most` slots, of which a principal gets `each`."""
+        self._left = most
+        self._each = each
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, principal: str) -> Iterator[bool]:
+        """Take a slot while the block runs; gives False, and takes none, if none is free."""
+        free = self._left > 0 and self._taken[principal] < self._each
+        if free:
+            self._left -= 1
+            self._taken[principal] += 1
+        try:
+            yield free
+        finally:
+            if free:
+                self._left += 1
+                self._taken[principal] -= 1
+            # No name is kept that holds nothing.
+            self._taken += Counter()
 
 
 class Bells:

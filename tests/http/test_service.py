@@ -369,7 +369,7 @@ def test_waiters_are_tasks_and_no_threads(vault):
             last = asyncio.create_task(http.get(POST, params={"wait_ms": 15_000, "after": 10**6}))
             while not service.waiting:
                 await asyncio.sleep(0.01)
-            service.end_waits()
+            service.end()
             assert parse_page((await asyncio.wait_for(last, 2)).content).messages == ()
             at_once = http.get(POST, params={"wait_ms": 15_000, "after": 10**6})
             assert (await asyncio.wait_for(at_once, 2)).status_code == 200
