@@ -100,6 +100,34 @@ class RequestTimeoutError(LabelVaultError):
         self.timeout_s = timeout_s
 
 
+class PresenceError(LabelVaultError):
+    """A presence device did not approve, or what it answered is not an approval that may be used."""
+
+
+class ApprovalRefusedError(PresenceError):
+    """A presence device refuses what it was asked to approve, whatever its owner says.
+
+    Attributes:
+        reason: one of `labelvault.contractor.presence_checks.REFUSALS`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ApprovalTimeoutError(PresenceError):
+    """Nobody approved on the presence device in time; nothing was asked of the issuer.
+
+    Attributes:
+        timeout_s: how long was waited, in seconds.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"nobody approved on the presence device within {timeout_s:g} s")
+        self.timeout_s = timeout_s
+
+
 class ReplayError(LabelVaultError):
     """Something that counts once was offered a second time."""
 

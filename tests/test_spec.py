@@ -16,6 +16,8 @@ import pytest
 
 import labelvault
 from labelvault.client import projectfile
+from labelvault.contractor.presence_checks import REFUSALS
+from labelvault.contractor.presence_state import DEVICE_SCHEMA
 from labelvault.contractor.records import STATE_SCHEMA
 from labelvault.crypto import aead
 from labelvault.crypto.hashing import tagged_hash
@@ -393,6 +395,12 @@ def test_denial_codes_are_those_of_the_page():
     assert sorted(codes) == sorted(DENIAL_CODES)
 
 
+def test_every_refusal_of_a_presence_device_is_on_the_page():
+    """One row a reason."""
+    (table,) = tables_headed("reason", "refused when")
+    assert sorted(bare(row[0]) for row in table.rows) == sorted(REFUSALS)
+
+
 def test_kinds_are_those_of_the_page():
     """All kinds of item, and no other."""
     (table,) = tables_headed("kind", "folder")
@@ -435,10 +443,11 @@ def test_padded_sizes_are_those_of_the_page():
         ("client.db", CLIENT_SCHEMA.statements),
         ("vault", sqlite_schema.SCHEMA),
         ("state.db", STATE_SCHEMA.statements),
+        ("device.db", DEVICE_SCHEMA.statements),
     ],
 )
 def test_a_database_has_the_tables_and_columns_of_the_page(file, statements):
-    """Every table and column of the three databases."""
+    """Every table and column of the four databases."""
     (table,) = tables_headed(f"table of `{file}`", "columns")
     connection = sqlite3.connect(":memory:")
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labelvault.client import Client, Limits, PassphraseRoot, Project, Scope
-from labelvault.contractor import Contractor, Membership
+from labelvault.contractor import Contractor, Membership, PresenceDevice
 from labelvault.contractor.opening import make_request
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.kdf import Argon2idParameters
@@ -142,13 +142,30 @@ class World:
         """A way to the vault."""
         return self._kept(open_relay(self.vault))
 
-    def contractor(self, name: str, *, tier: str = "helper", presence: Signer | None = None) -> Contractor:
+    def contractor(self, name: str, *, tier: str = "helper", **presence: Any) -> Contractor:
         """Make a contractor's home."""
         home = self.folder / name
         made = Contractor.create(
-            home, PASSPHRASE, tier=tier, label=name, presence=presence, parameters=CHEAP, clock=self.clock
+            home, PASSPHRASE, tier=tier, label=name, parameters=CHEAP, clock=self.clock, **presence
         )
         return self._kept(made)
+
+    def device(self, name: str = "phone") -> PresenceDevice:
+        """Make a presence device's home."""
+        made = PresenceDevice.create(self.folder / name, PASSPHRASE, parameters=CHEAP, clock=self.clock)
+        return self._kept(made)
+
+    def desk(
+        self, name: str = "desk", device: PresenceDevice | None = None, **terms: Any
+    ) -> tuple[Contractor, PresenceDevice, Membership]:
+        """A desk and its presence device, enrolled as people do it, and both joined."""
+        device = device or self.device(f"{name}-phone")
+        me = self.contractor(name, tier="desk", presence_key=device.public_key)
+        spoken = device.take_card(me.finish_card(device.cosign(me.draft())))
+        self.lab.enroll(me.card(), fingerprint=spoken, name=name)
+        membership = self.join(me, name, **terms)
+        device.join(membership.invite.data, fingerprint=self.lab.fingerprint)
+        return me, device, membership
 
     def reopen(self, name: str) -> Contractor:
         """Open a contractor's home anew."""

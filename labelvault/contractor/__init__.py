@@ -4,12 +4,27 @@ Keys that open anything live for one opening, in a child process that exits when
 `crypto`, `wire`, `envelope`, `keys`, `relay`, `database`; never `client`, `issuer` or `ledger`.
 """
 
+from labelvault.contractor.approval import Approving
 from labelvault.contractor.contractor import Contractor
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.parts import Opened, OpenedPart
+from labelvault.contractor.presence import PresenceDevice
+from labelvault.contractor.presence_checks import Question
 from labelvault.contractor.records import OpeningRecord
 from labelvault.contractor.task import Task
 from labelvault.contractor.worker import Opening
 from labelvault.wire.messages import Invite
 
-__all__ = ["Contractor", "Invite", "Membership", "Opened", "OpenedPart", "Opening", "OpeningRecord", "Task"]
+__all__ = [
+    "Approving",
+    "Contractor",
+    "Invite",
+    "Membership",
+    "Opened",
+    "OpenedPart",
+    "Opening",
+    "OpeningRecord",
+    "PresenceDevice",
+    "Question",
+    "Task",
+]

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
+from labelvault.contractor.approval import Approving, Presence
 from labelvault.contractor.exchange import DirectExchange, EpochChanged, Exchange, MailboxExchange, acceptor
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
@@ -49,7 +51,13 @@ class Asking:
         return attempt(membership)
 
     def ask(
-        self, membership: Membership, item: bytes | str, one_time_key: bytes, timeout_s: float, exchange: AnyExchange
+        self,
+        membership: Membership,
+        item: bytes | str,
+        one_time_key: bytes,
+        timeout_s: float,
+        exchange: AnyExchange,
+        approving: Approving,
     ) -> tuple[Signed[OpenRequest], bytes]:
         """Ask for a task; return the request and the frame of its verified lease.
 
@@ -59,6 +67,7 @@ class Asking:
             one_time_key: fresh; the lease is sealed to it.
             timeout_s: how long to wait, in seconds.
             exchange: how to reach the issuer.
+            approving: at a desk, how to reach its presence device; first, so that nothing is asked without it.
 
         Raises:
             As `Contractor.open_task`, and EpochChanged.
@@ -72,7 +81,9 @@ class Asking:
             way: Exchange = MailboxExchange(self._post.relay(membership), membership)
         else:
             way = DirectExchange(exchange) if callable(exchange) else exchange
-        request = make_request(membership, self._identity, task, one_time_key, now)
+        presence = Presence(membership, self._identity, lambda: self._post.relay(membership), approving)
+        cosign = partial(presence.cosign, now=now) if membership.presence == "key" else None
+        request = make_request(membership, self._identity, task, one_time_key, now, cosign=cosign)
         try:
             return request, way.ask(request, acceptor(request, membership, self._now), timeout_s)
         except (DeniedError, EpochChanged):

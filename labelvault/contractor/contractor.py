@@ -11,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
 
+from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.asking import AnyExchange, Asking
+from labelvault.contractor.cardfile import CardFile
 from labelvault.contractor.child import check_live, large_items, reader
 from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
 from labelvault.contractor.joining import Joined
@@ -30,16 +32,14 @@ from labelvault.errors import (
     KeystoreError,
     OutputError,
 )
-from labelvault.keys.cards import card_fingerprint, read_card
-from labelvault.keys.files import make_private_dir, read_private, write_private
+from labelvault.keys.cards import card_fingerprint
+from labelvault.keys.files import make_private_dir
 from labelvault.keys.identity import create_identity, open_identity
 from labelvault.keys.keystore import DEFAULT_COST
 from labelvault.keys.token import read_token
 from labelvault.relay.local import utc_now
-from labelvault.wire.codec import MAX_BYTES
-from labelvault.wire.frame import Signer, cosign, sign_message
+from labelvault.wire.frame import Signer
 from labelvault.wire.messages import Card, LeaseOuter
-from labelvault.wire.schema import encode_record
 from labelvault.wire.times import truncate
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -55,6 +55,7 @@ class Contractor:
         self._identity = identity
         self._clock = clock
         self._log = OpeningLog(home / "state.db")
+        self._card = CardFile(home, identity.public_key)
         self._joined = Joined(home, identity.public_key)
         self._post = Post(home, identity, self._log, self._joined, clock)
         self._asking = Asking(identity, self._joined, self._post, self.now)
@@ -68,6 +69,7 @@ class Contractor:
         tier: str = "helper",
         label: str = "a contractor's device",
         presence: Signer | None = None,
+        presence_key: bytes | None = None,
         parameters: Argon2idParameters = DEFAULT_COST,
         clock: Callable[[], datetime] = utc_now,
     ) -> "Contractor":
@@ -78,13 +80,15 @@ class Contractor:
             passphrase: protects the identity key.
             tier: `helper`, this being the contractor's own device, or `desk`.
             label: what the card says of the host.
-            presence: at a desk, the key of the contractor's own device; it cosigns the card.
+            presence: at a desk, the key of the contractor's own device, if it is in this process; it cosigns the card.
+            presence_key: at a desk, its public key, 32 bytes, if it is not: see `draft` and `finish_card`.
             parameters: the cost of a passphrase guess.
             clock: says the time, aware UTC.
 
         Raises:
             KeystoreError: there is a contractor in this home already; or the file system refused.
             FormatError: tier or label are out of bounds.
+            SignatureError: the presence key is no valid key.
         """
         home = Path(home)
         if (home / "identity.key").exists():
@@ -93,12 +97,11 @@ class Contractor:
                 f"{home} holds a contractor already; nothing was changed",
                 next_step="Use it as it is (labelvault contractor list), or give another --home DIR.",
             )
-        message = Card(tier, label, None if presence is None else presence.public_key, truncate(clock()))
-        encode_record(message)  # checks tier and label before anything is written
+        message = Card(tier, label, presence_key if presence is None else presence.public_key, truncate(clock()))
+        CardFile.check(message)
         make_private_dir(home)
         identity = create_identity(home / "identity.key", passphrase, parameters)
-        cosignature = b"" if presence is None else cosign(message, identity.public_key, presence)
-        write_private(home / "card", sign_message(message, identity, cosignature).data, replace=False)
+        CardFile(home, identity.public_key).make(message, identity, presence)
         OpeningLog(home / "state.db", create=True).close()
         return cls(home, identity, clock)
 
@@ -140,10 +143,15 @@ class Contractor:
 
     def card(self) -> bytes:
         """Return the card to send to the client, any way; its fingerprint goes another way."""
-        card = read_private(self._home / "card", MAX_BYTES)
-        if read_card(card).frame.signer != self.public_key:
-            raise KeystoreError("the card in this home is not this identity's")
-        return card
+        return self._card.read().data
+
+    def draft(self) -> bytes:
+        """Return the draft of a desk's card, for its presence device to cosign (`PresenceDevice.cosign`)."""
+        return self._card.draft().data
+
+    def finish_card(self, cosignature: bytes) -> bytes:
+        """Finish a desk's card with its presence device's cosignature, 64 bytes, and return it."""
+        return self._card.finish(cosignature, self._identity)
 
     @property
     def card_fingerprint(self) -> str:
@@ -164,7 +172,7 @@ class Contractor:
             SignatureError, FormatError: the invite is not whole.
             RollbackError: it brings an older certificate than we know.
         """
-        return self._joined.join(invite, fingerprint, read_card(self.card()).message.tier)
+        return self._joined.join(invite, fingerprint, self._card.read().message.tier)
 
     def memberships(self) -> list[Membership]:
         """List what was joined, newest grant first, each with the newest certificate that is known."""
@@ -193,6 +201,7 @@ class Contractor:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         grant_id: bytes | None = None,
         exchange: AnyExchange = None,
+        approving: Approving = BY_MAILBOX,
     ) -> Task:
         """Open a task in this process; leave the `with` block to close it.
 
@@ -201,15 +210,19 @@ class Contractor:
             timeout_s: how long to wait for the issuer, in seconds.
             grant_id: which grant to use; the newest by default.
             exchange: how to reach the issuer; the vault's mailbox by default, or `Issuer.handle` in one process.
+            approving: at a desk, how to reach its presence device.
 
         Raises:
             DeniedError: the issuer said no; `code` says why.
             RequestTimeoutError: it said nothing in time.
+            ApprovalTimeoutError: nobody approved on the presence device in time; nothing was asked of the issuer.
             GrantError, LeaseError, ClockError: or one of their kinds.
             SignatureError, DecryptionError, TamperedError: what came is not what the client sealed and signed.
             StoreError, RelayError: the vault lacks something, or can't be reached.
         """
-        return self._asking.anew(self._joined.find(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange))
+        return self._asking.anew(
+            self._joined.find(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange, approving)
+        )
 
     def _open_here(
         self,
@@ -217,9 +230,10 @@ class Contractor:
         item: bytes | str,
         timeout_s: float,
         exchange: AnyExchange,
+        approving: Approving,
     ) -> Task:
         key, asked_s = OneTimeKey.generate(), elapsed_s()
-        request, data = self._asking.ask(membership, item, key.public_key, timeout_s, exchange)
+        request, data = self._asking.ask(membership, item, key.public_key, timeout_s, exchange, approving)
         lease, outer = read_lease(data, request, membership, self.now())
         close = partial(self._post.closed, outer, "best-effort")
         self._log.leased(outer, self.now(), None)
@@ -241,6 +255,7 @@ class Contractor:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         grant_id: bytes | None = None,
         output: Path | None = None,
+        approving: Approving = BY_MAILBOX,
     ) -> Opening:
         """Open a task in a process of its own, which alone holds its key and plaintext and exits at the close.
 
@@ -249,6 +264,7 @@ class Contractor:
             timeout_s: how long to wait for the issuer, in seconds.
             grant_id: which grant to use; the newest by default.
             output: write 0600 files into this new directory, and let the process exit right away.
+            approving: at a desk, how to reach its presence device.
 
         Raises:
             OutputError: the directory can't be made or written; all that `open_task` raises, too.
@@ -256,12 +272,16 @@ class Contractor:
         folder = None if output is None else Path(output).absolute()
         if folder is not None and folder.is_dir() and any(folder.iterdir()):
             raise OutputError(f"{folder} is not empty")
-        return self._asking.anew(self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder))
+        return self._asking.anew(
+            self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder, approving)
+        )
 
-    def _begin(self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None) -> Opening:
+    def _begin(
+        self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None, approving: Approving
+    ) -> Opening:
         worker = Worker()
         try:
-            request, data = self._asking.ask(membership, item, worker.one_time_key, timeout_s, None)
+            request, data = self._asking.ask(membership, item, worker.one_time_key, timeout_s, None, approving)
             _, outer = read_lease(data, request, membership, self.now())
         except BaseException:
             worker.stop()

@@ -22,6 +22,7 @@ from labelvault.relay.protocol import Relay
 from labelvault.wire.frame import Frame, Signed, parse_frame
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import MAX_REQUEST_LIFETIME, Denial, IssuerCertificate, Lease, LeaseOuter, OpenRequest
+from labelvault.wire.presence import Approval
 from labelvault.wire.schema import decode_record
 
 _POLL_S: Final = 0.02
@@ -85,32 +86,56 @@ class MailboxExchange:
     def ask(self, request: Signed[OpenRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
         """See `Exchange`."""
         client = ClientId(request.message.client)
-        mailbox = contractor_mailbox(client, request.frame.signer)
         self._relay.post(issuer_mailbox(client), request.data)
-        deadline = time.monotonic() + timeout_s
-        pause = _POLL_S
-        seen = 0
-        while True:
-            # A vault that keeps the question open answers as soon as something comes; one that does not is asked again.
-            wait_s = max(0.0, deadline - time.monotonic())
-            for number, data in self._relay.fetch(mailbox, after=seen, limit=_PAGE, wait_s=wait_s):
-                seen = number
-                # What is not ours, or does not verify, is passed over: the vault can put anything here, and a forged
-                # answer must not hide the true one.
-                try:
-                    taken = _taken(accept, data)
-                except LabelVaultError:
-                    self._relay.ack(mailbox, number)
-                    raise
-                if taken is not None:
-                    self._relay.ack(mailbox, number)
-                    return taken
-                if not _is_genuine(data, self._membership) or is_outdated(data, request.message.at):
-                    self._relay.ack(mailbox, number)
-            if time.monotonic() + pause > deadline:
-                raise RequestTimeoutError(timeout_s)
-            time.sleep(pause)
-            pause = min(pause * 1.5, _POLL_MAX_S)
+        mailbox = contractor_mailbox(client, request.frame.signer)
+        return await_message(self._relay, mailbox, accept, self._membership, request.message.at, timeout_s)
+
+
+def await_message(
+    relay: Relay,
+    mailbox: bytes,
+    accept: Callable[[bytes], bytes | None],
+    membership: Membership,
+    asked_at: datetime,
+    timeout_s: float,
+) -> bytes:
+    """Look into a contractor's mailbox until a message comes that `accept` takes; return what it makes of it.
+
+    Args:
+        relay: the way to the vault.
+        mailbox: 32 bytes.
+        accept: see `Exchange.ask`.
+        membership: says whose messages belong into the mailbox; others are acknowledged, so that they don't fill it.
+        asked_at: likewise, what was outdated by then.
+        timeout_s: how long to wait, in seconds.
+
+    Raises:
+        RequestTimeoutError: it did not come.
+    """
+    deadline = time.monotonic() + timeout_s
+    pause = _POLL_S
+    seen = 0
+    while True:
+        # A vault that keeps the question open answers as soon as something comes; one that does not is asked again.
+        wait_s = max(0.0, deadline - time.monotonic())
+        for number, data in relay.fetch(mailbox, after=seen, limit=_PAGE, wait_s=wait_s):
+            seen = number
+            # What is not ours, or does not verify, is passed over: the vault can put anything here, and a forged
+            # answer must not hide the true one.
+            try:
+                taken = _taken(accept, data)
+            except LabelVaultError:
+                relay.ack(mailbox, number)
+                raise
+            if taken is not None:
+                relay.ack(mailbox, number)
+                return taken
+            if not _is_genuine(data, membership) or is_outdated(data, asked_at):
+                relay.ack(mailbox, number)
+        if time.monotonic() + pause > deadline:
+            raise RequestTimeoutError(timeout_s)
+        time.sleep(pause)
+        pause = min(pause * 1.5, _POLL_MAX_S)
 
 
 def _taken(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None:
@@ -124,7 +149,10 @@ def _taken(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None
 
 
 def _is_genuine(data: bytes, membership: Membership) -> bool:
-    """Tell whether the client's issuer signed this, for whichever request; anything else only fills the mailbox."""
+    """Tell whether the client's issuer or our presence device signed this, for whichever request of ours.
+
+    Anything else only fills the mailbox.
+    """
     try:
         frame = parse_frame(data)
         if frame.type == Lease.TYPE:
@@ -132,6 +160,8 @@ def _is_genuine(data: bytes, membership: Membership) -> bool:
         elif frame.type == Denial.TYPE:
             denial = decode_record(Denial, frame.body)
             frame.verify(read_certificate(denial.certificate, membership.identity_key).message.issuer)
+        elif frame.type == Approval.TYPE:
+            frame.verify(membership.grant.message.presence_key or b"")
         else:
             return False
     except (FormatError, SignatureError, EnrolmentError):
@@ -148,6 +178,8 @@ def is_outdated(data: bytes, now: datetime) -> bool:
         frame = parse_frame(data)
         if frame.type == Lease.TYPE:
             return decode_record(LeaseOuter, decode_record(Lease, frame.body).outer).expires_at < now
+        if frame.type == Approval.TYPE:
+            return decode_record(Approval, frame.body).at < now - MAX_REQUEST_LIFETIME
         return frame.type == Denial.TYPE and decode_record(Denial, frame.body).at < now - MAX_REQUEST_LIFETIME
     except FormatError:
         return True

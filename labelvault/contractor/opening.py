@@ -52,6 +52,7 @@ def make_request(
     one_time_key: bytes,
     now: datetime,
     replaces: bytes | None = None,
+    cosign: Callable[[OpenRequest], bytes] | None = None,
 ) -> Signed[OpenRequest]:
     """Sign a request for one task.
 
@@ -62,6 +63,7 @@ def make_request(
         one_time_key: a fresh public key; its private half opens the lease.
         now: our time.
         replaces: the live lease that this one renews, 32 bytes.
+        cosign: at a desk with a presence device, gets its cosignature (`labelvault.contractor.approval.ask_device`).
     """
     request = OpenRequest(
         client=membership.client,
@@ -73,9 +75,9 @@ def make_request(
         at=now,
         expires_at=now + REQUEST_LIFETIME,
         replaces=replaces,
-        approved_at=None,
+        approved_at=None if cosign is None else now,
     )
-    return sign_message(request, identity)
+    return sign_message(request, identity, b"" if cosign is None else cosign(request))
 
 
 def read_denial(

@@ -93,13 +93,13 @@ def test_a_home_is_made_once_and_opens_with_its_passphrase(world: World) -> None
 
 def test_an_interrupted_making_says_what_to_do(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home without its last file is named unfinished, by open and by another try; removed, it is made."""
-    for stop in ("write_private", "OpeningLog"):
+    for stop in ("CardFile.make", "OpeningLog"):
 
         def fail(*_: object, **__: object) -> None:
             raise KeystoreError("injected")
 
         with monkeypatch.context() as patched:
-            patched.setattr(module, stop, fail)
+            patched.setattr(f"{module.__name__}.{stop}", fail)
             with pytest.raises(KeystoreError, match="injected"):
                 world.contractor("new")
         with pytest.raises(KeystoreError, match="remove the home"):
