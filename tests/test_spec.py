@@ -33,7 +33,7 @@ from labelvault.envelope.padding import padded_size
 from labelvault.envelope.seal import open_item
 from labelvault.errors import DecryptionError, FormatError, SignatureError, TamperedError
 from labelvault.issuer.schema import CLIENT_SCHEMA
-from labelvault.keys import identity, kek, keystore, wrapped
+from labelvault.keys import identity, kek, keystore, prekeys, wrapped
 from labelvault.keys.cards import card_fingerprint, client_fingerprint
 from labelvault.keys.fingerprint import to_proquints
 from labelvault.keys.kek import Kek, unwrap_dek, wrap_context
@@ -216,7 +216,7 @@ def type_of(hint):
 def records():
     """Every record class by the name that the page gives it."""
     found: dict[str, type] = dict(PRIVATE)
-    for module in (messages, ahead, presence, answers, frame, items, metadata, entries):
+    for module in (messages, ahead, presence, answers, frame, items, metadata, entries, prekeys):
         found |= {name: each for name, each in vars(module).items() if is_record(each) and is_of(each, module)}
     return found
 

@@ -20,7 +20,6 @@ from labelvault.contractor import Contractor, Membership, PresenceDevice
 from labelvault.contractor.opening import make_request
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.kdf import Argon2idParameters
-from labelvault.crypto.sign import SigningKey
 from labelvault.issuer.service import Issuer
 from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
@@ -257,12 +256,12 @@ class World:
             raise failed[0]
 
 
-def identity(me: Contractor) -> SigningKey:
+def identity(me: Contractor) -> Signer:
     """A contractor's signing key, as a thief with home and passphrase has it."""
     return me._identity
 
 
-def approved(request: Signed[OpenRequest], desk: SigningKey, device: Signer, at: datetime) -> Signed[OpenRequest]:
+def approved(request: Signed[OpenRequest], desk: Signer, device: Signer, at: datetime) -> Signed[OpenRequest]:
     """Let a presence device approve a request, then let the desk sign it."""
     message = replace(request.message, approved_at=at)
     return sign_message(message, desk, cosign(message, desk.public_key, device))

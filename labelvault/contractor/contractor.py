@@ -27,14 +27,13 @@ from labelvault.contractor.worker import Opening, Worker
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.crypto.secret import SecretBytes
-from labelvault.crypto.sign import SigningKey
 from labelvault.errors import (
     KeystoreError,
     OutputError,
 )
 from labelvault.keys.cards import card_fingerprint
 from labelvault.keys.files import make_private_dir
-from labelvault.keys.identity import create_identity, open_identity
+from labelvault.keys.identity import UnlockedIdentity, create_identity, open_identity
 from labelvault.keys.keystore import DEFAULT_COST
 from labelvault.keys.token import read_token
 from labelvault.relay.local import utc_now
@@ -49,7 +48,7 @@ _T = TypeVar("_T")
 class Contractor:
     """A contractor's home, opened. Its identity key only signs."""
 
-    def __init__(self, home: Path, identity: SigningKey, clock: Callable[[], datetime]) -> None:
+    def __init__(self, home: Path, identity: UnlockedIdentity, clock: Callable[[], datetime]) -> None:
         """Open a home; use `create` or `open`."""
         self._home = home
         self._identity = identity

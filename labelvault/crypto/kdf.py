@@ -1,9 +1,11 @@
-"""Argon2id (RFC 9106) for passphrases."""
+"""Argon2id (RFC 9106) for passphrases, HKDF (RFC 5869) for keys out of keys."""
 
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import FormatError
@@ -52,3 +54,13 @@ def derive_key(passphrase: SecretBytes, salt: bytes, parameters: Argon2idParamet
         memory_cost=parameters.memory_kib,
     )
     return SecretBytes(derive.derive(passphrase.reveal()))
+
+
+def derive_subkey(key: SecretBytes, label: bytes) -> SecretBytes:
+    """Derive a 32-byte key from a uniformly random one (HKDF-SHA256 without salt); it tells nothing of that one.
+
+    Args:
+        key: 32 uniformly random bytes.
+        label: what the new key is for; one label, one purpose.
+    """
+    return SecretBytes(HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=label).derive(key.reveal()))

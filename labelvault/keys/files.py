@@ -21,6 +21,7 @@ DIRECTORY_MODE: Final = 0o700
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO that someone put there must fail the check below, not hang.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OVERWRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # What O_NOFOLLOW says of a symlink: POSIX, and FreeBSD.
 _IS_SYMLINK: Final = (errno.ELOOP, errno.EMLINK)
@@ -108,7 +109,7 @@ def make_private_dir(path: Path) -> None:
         raise KeystoreError(f"{path} can't be made a private directory: {error.strerror}") from error
 
 
-def erase_file(path: Path) -> None:
+def erase_file(path: Path, *, overwrite: bool = False) -> None:
     """Remove a file and what an interrupted write of it left, and make the removal durable. Absent is erased.
 
     After it returns, no name in the directory leads to the bytes, also after a power cut. It can't promise
@@ -116,18 +117,35 @@ def erase_file(path: Path) -> None:
     keep blocks, and other hard links keep the file. So what is erased here was encrypted, and what ends it is
     that its key is gone.
 
+    Args:
+        path: the file.
+        overwrite: with zeros first: where the file system writes in place, the blocks themselves forget.
+
     Raises:
-        KeystoreError: the file system refused; the file may still be there.
+        KeystoreError: the file system refused; the file may still be there, or hold zeros.
     """
     leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp")
     try:
         with _opened(path.parent) as directory:
             for name in os.listdir(directory):
                 if name == path.name or leftover.fullmatch(name):
+                    if overwrite:
+                        _overwrite(directory, name)
                     os.unlink(name, dir_fd=directory)
             os.fsync(directory)
     except OSError as error:
         raise KeystoreError(f"{path} can't be erased: {error.strerror}") from error
+
+
+def _overwrite(directory: int, name: str) -> None:
+    """Write zeros over a regular file, and flush them; anything else of that name is left as it is."""
+    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        return
+    descriptor = os.open(name, _OVERWRITE, dir_fd=directory)
+    try:
+        write_all(descriptor, bytes(os.fstat(descriptor).st_size))
+    finally:
+        os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -1,13 +1,15 @@
 """Ed25519 signing keys in files: a contractor's under a passphrase, a client's under its root key.
 
-They sign and do nothing else: no file that is written here decrypts anything.
+They sign. A contractor's also wraps the seeds of one-time keys that it made ahead of time, under a key derived from its
+seed: whoever unlocks the identity can open those that are left, and nobody else can.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NoReturn, Protocol
 
-from labelvault.crypto.kdf import Argon2idParameters
+from labelvault.crypto import aead
+from labelvault.crypto.kdf import Argon2idParameters, derive_subkey
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SEED_BYTES, SigningKey
 from labelvault.errors import KeystoreDamagedError
@@ -26,6 +28,7 @@ from labelvault.wire.schema import Fixed, OneOf, encode_record
 
 SigningKeyLabel = Literal["client-identity", "issuer"]
 _LABEL: Final = b"labelvault/v1/signing-key-file\0"
+_PREKEYS_LABEL: Final = b"labelvault/v1/prekeys\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,65 @@ class _SigningKeyContext:
     label: Annotated[str, OneOf("client-identity", "issuer")]
 
 
+class UnlockedIdentity(Protocol):
+    """A contractor's unlocked identity, or something that speaks for one: no private key comes out of it."""
+
+    public_key: bytes
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over `message`."""
+        ...
+
+    def seal_seed(self, seed: SecretBytes, context: bytes) -> bytes:
+        """Wrap the seed of a one-time key, bound to `context`."""
+        ...
+
+    def open_seed(self, wrapped: bytes, context: bytes) -> SecretBytes:
+        """Undo `seal_seed`.
+
+        Raises:
+            DecryptionError: another identity's, another context, or altered.
+        """
+        ...
+
+
+class Identity:
+    """A contractor's unlocked identity: it signs, and wraps the seeds of prekeys. An `UnlockedIdentity`."""
+
+    __slots__ = ("__prekeys", "__signing", "public_key")
+
+    def __init__(self, signing: SigningKey) -> None:
+        """Take the signing key; the key that wraps seeds is derived from it."""
+        self.__signing = signing
+        self.__prekeys = derive_subkey(signing.seed(), _PREKEYS_LABEL)
+        self.public_key: bytes = signing.public_key
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over `message`."""
+        return self.__signing.sign(message)
+
+    def seal_seed(self, seed: SecretBytes, context: bytes) -> bytes:
+        """Wrap the seed of a one-time key, bound to `context`."""
+        return aead.wrap(self.__prekeys, seed, context)
+
+    def open_seed(self, wrapped: bytes, context: bytes) -> SecretBytes:
+        """Undo `seal_seed`.
+
+        Raises:
+            DecryptionError: another identity's, another context, or altered.
+        """
+        return aead.unwrap(self.__prekeys, wrapped, context)
+
+    def __repr__(self) -> str:
+        return f"<Identity {getattr(self, 'public_key', b'').hex()[:16]}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("identities are not pickled or copied")
+
+
 def create_identity(
     path: Path, passphrase: str | SecretBytes, parameters: Argon2idParameters = DEFAULT_COST
-) -> SigningKey:
+) -> Identity:
     """Make a contractor's identity and its file, in a directory that exists.
 
     Args:
@@ -53,10 +112,10 @@ def create_identity(
     passphrase = passphrase_secret(passphrase)
     key = SigningKey.generate()
     write_private(path, seal_keystore("identity", key.seed(), passphrase, parameters), replace=False)
-    return key
+    return Identity(key)
 
 
-def open_identity(path: Path, passphrase: str | SecretBytes) -> SigningKey:
+def open_identity(path: Path, passphrase: str | SecretBytes) -> Identity:
     """Open a contractor's identity.
 
     Raises:
@@ -69,7 +128,7 @@ def open_identity(path: Path, passphrase: str | SecretBytes) -> SigningKey:
     seed = open_keystore("identity", read_private(path, MAX_FILE_BYTES), passphrase)
     if len(seed) != SEED_BYTES:
         raise KeystoreDamagedError("the keystore holds no identity")
-    return SigningKey(seed)
+    return Identity(SigningKey(seed))
 
 
 def store_signing_key(path: Path, key: SigningKey, root: RootKey, label: SigningKeyLabel, client_id: bytes) -> None:

@@ -31,7 +31,7 @@ from labelvault.errors import (
     TamperedError,
 )
 from labelvault.relay import ItemPart
-from labelvault.wire.frame import open_frame, parse_frame, sign_message
+from labelvault.wire.frame import Signer, open_frame, parse_frame, sign_message
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from labelvault.wire.messages import (
@@ -222,7 +222,7 @@ class Exchange:
         *,
         outer: dict[str, Any] | None = None,
         secrets: LeaseSecrets | None = None,
-        signer: SigningKey | None = None,
+        signer: Signer | None = None,
         bound_to: bytes | None = None,
     ) -> bytes:
         """A lease as the issuer would make it, but for what is said."""
