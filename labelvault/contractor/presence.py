@@ -20,7 +20,6 @@ from labelvault.contractor.presence_desks import KnownDesks, check_words
 from labelvault.contractor.presence_state import DeviceState
 from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.crypto.secret import SecretBytes
-from labelvault.crypto.sign import SigningKey
 from labelvault.errors import (
     ApprovalRefusedError,
     ClockError,
@@ -35,7 +34,7 @@ from labelvault.keys.keystore import DEFAULT_COST
 from labelvault.keys.token import read_token
 from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
-from labelvault.wire.frame import Signed, parse_frame
+from labelvault.wire.frame import Signed, Signer, parse_frame
 from labelvault.wire.ids import ClientId, contractor_mailbox, presence_mailbox
 from labelvault.wire.messages import Card
 from labelvault.wire.presence import Assignment
@@ -74,7 +73,7 @@ class Waiting:
 class PresenceDevice:
     """A presence device's home, opened."""
 
-    def __init__(self, home: Path, key: SigningKey, clock: Callable[[], datetime]) -> None:
+    def __init__(self, home: Path, key: Signer, clock: Callable[[], datetime]) -> None:
         """Open a home; use `create` or `open`."""
         self._home = home
         self._key = key
