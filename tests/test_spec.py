@@ -26,7 +26,7 @@ from labelvault.crypto.merkle import leaf_hash
 from labelvault.crypto.recognise import cobblestone_commitment, seed_mark
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
-from labelvault.envelope import metadata
+from labelvault.envelope import answer, metadata
 from labelvault.envelope.digest import item_digest, payload_leaves
 from labelvault.envelope.metadata import KINDS, Metadata
 from labelvault.envelope.padding import padded_size
@@ -216,7 +216,7 @@ def type_of(hint):
 def records():
     """Every record class by the name that the page gives it."""
     found: dict[str, type] = dict(PRIVATE)
-    for module in (messages, ahead, presence, answers, frame, items, metadata, entries, prekeys):
+    for module in (messages, ahead, presence, answers, frame, items, metadata, answer, entries, prekeys):
         found |= {name: each for name, each in vars(module).items() if is_record(each) and is_of(each, module)}
     return found
 

@@ -20,13 +20,16 @@ from labelvault.contractor import Contractor, Membership, PresenceDevice
 from labelvault.contractor.opening import make_request
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.kdf import Argon2idParameters
+from labelvault.envelope.answer import AnswerHead, seal_answer
 from labelvault.issuer.service import Issuer
 from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
 from labelvault.vendor import Vault
+from labelvault.wire.answers import Ack, Submission, SubmissionOuter
+from labelvault.wire.certified import open_certified
 from labelvault.wire.frame import Signed, Signer, cosign, parse_frame, sign_message
 from labelvault.wire.messages import Denial, Lease, LeaseOuter, OpenRequest, Receipt
-from labelvault.wire.schema import decode_record
+from labelvault.wire.schema import decode_record, encode_record
 from labelvault.wire.times import truncate
 
 CHEAP = Argon2idParameters(memory_kib=8192, passes=1, lanes=1)
@@ -232,6 +235,28 @@ class World:
         message = Receipt(asked.client, asked.project, lease.hash, asked.item, event, erased, self.clock())
         return sign_message(replace(message, **fields), identity(me)).data
 
+    def submission(
+        self,
+        me: Contractor,
+        lease: Signed[OpenRequest],
+        content: bytes = b'{"label": "good"}',
+        *,
+        signer: Signer | None = None,
+        device: Signer | None = None,
+        **fields: Any,
+    ) -> bytes:
+        """Sign an answer under the lease that a request got, as the contractor's software would; fields at will."""
+        asked = lease.message
+        outer = SubmissionOuter(
+            asked.client, asked.project, lease.hash, asked.item, 1, me.public_key, 1, "device", None, self.clock()
+        )
+        outer_bytes = encode_record(replace(outer, **fields))
+        key = self.lab.database.scalar("SELECT submission_public FROM projects WHERE project = ?", asked.project)
+        head = AnswerHead("answer", "application/json", len(content), None)
+        message = Submission(outer_bytes, seal_answer(bytes(key), head, content, outer_bytes))
+        by = signer or identity(me)
+        return sign_message(message, by, cosign(message, by.public_key, device) if device else b"").data
+
     @contextlib.contextmanager
     def serving(self, lab: Client | None = None) -> Iterator[None]:
         """Run an issuer on the mailbox in a thread."""
@@ -273,6 +298,12 @@ def denial_code(answer: bytes | None) -> str:
     frame = parse_frame(answer)
     assert frame.type == Denial.TYPE
     return decode_record(Denial, frame.body).code
+
+
+def ack_of(answer: bytes | None) -> Ack:
+    """An answer that must be an ack which its client's issuer signed."""
+    assert answer is not None
+    return open_certified(answer, Ack, decode_record(Ack, parse_frame(answer).body).client)[0].message
 
 
 def lease_outer(answer: bytes | None) -> LeaseOuter:

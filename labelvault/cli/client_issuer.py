@@ -56,13 +56,15 @@ def _facts(report: AnswerReport) -> dict[str, object]:
         "released": report.released,
         "denied": dict(report.denied),
         "receipts": report.receipts,
+        "submissions": dict(report.submissions),
         "junk": report.junk,
     }
 
 
 def _line(report: AnswerReport) -> str:
     denied = ", ".join(f"{count} denied ({code})" for code, count in sorted(report.denied.items()))
-    parts = [f"{report.released} released", denied, f"{report.receipts} receipts", f"{report.junk} junk"]
+    answers = ", ".join(f"{count} answers {verdict}" for verdict, count in sorted(report.submissions.items()))
+    parts = [f"{report.released} released", denied, f"{report.receipts} receipts", answers, f"{report.junk} junk"]
     return ", ".join(part for part in parts if part)
 
 

@@ -68,6 +68,7 @@ def status(home: Path, vault: str | None, out: Output) -> None:
                 ("queues", f"{found.queues} ({found.live_claims} live claims)"),
                 ("messages", f"{found.pending_messages} waiting, {found.acked_messages} handled"),
                 ("receipts", found.receipts),
+                ("acks", found.acks),
                 ("on disk", size(found.stored_bytes)),
             ]
         ),
@@ -85,6 +86,7 @@ def _status_facts(found: StoreStatus) -> dict[str, int]:
         "acked_messages": found.acked_messages,
         "message_bytes": found.message_bytes,
         "receipts": found.receipts,
+        "acks": found.acks,
         "stored_bytes": found.stored_bytes,
     }
 

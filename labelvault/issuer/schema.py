@@ -1,4 +1,4 @@
-"""`client.db`: one SQLite file for catalog, grants, counters, spent keys, stored answers, clock and ledger.
+"""`client.db`: one SQLite file for catalog, grants, counters, spent keys, stored answers, submissions and ledger.
 
 One file, so that a release is one transaction: entry, spent key, counters and answer are durable together, before the
 answer leaves [G5]. No KEK and no key of a person stands in it.
@@ -9,7 +9,7 @@ from typing import Final
 from labelvault.database import Schema
 
 CLIENT_SCHEMA: Final = Schema(
-    version=1,
+    version=2,
     missing="`labelvault client init` makes it",
     statements="""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -42,12 +42,28 @@ CREATE TABLE grants (
 ) WITHOUT ROWID;
 CREATE TABLE leases (
   lease_id BLOB PRIMARY KEY, grant_hash BLOB NOT NULL REFERENCES grants, item BLOB NOT NULL,
+  version INTEGER NOT NULL,
   issued_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, slot_ended_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX leases_by_grant ON leases (grant_hash, issued_ms);
 CREATE TABLE receipts (
-  lease_id BLOB NOT NULL REFERENCES leases, event TEXT NOT NULL, PRIMARY KEY (lease_id, event)
+  lease_id BLOB NOT NULL REFERENCES leases, event TEXT NOT NULL, hash BLOB NOT NULL, received_ms INTEGER NOT NULL,
+  PRIMARY KEY (lease_id, event)
 ) WITHOUT ROWID;
+CREATE TABLE submissions (
+  hash BLOB PRIMARY KEY, project BLOB NOT NULL, lease_id BLOB NOT NULL, sequence INTEGER NOT NULL,
+  contractor BLOB NOT NULL REFERENCES contractors, verdict TEXT NOT NULL, received_ms INTEGER NOT NULL,
+  frame BLOB NOT NULL, collected INTEGER REFERENCES collections, fault TEXT
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX submissions_in_order ON submissions (lease_id, sequence)
+  WHERE verdict NOT IN ('misbound', 'replayed');
+CREATE INDEX submissions_aside ON submissions (contractor, verdict) WHERE verdict IN ('misbound', 'replayed');
+CREATE INDEX submissions_to_collect ON submissions (project) WHERE verdict = 'accepted' AND collected IS NULL;
+CREATE INDEX submissions_collected ON submissions (collected) WHERE collected IS NOT NULL;
+CREATE TABLE collections (
+  number INTEGER PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, folder TEXT NOT NULL, format TEXT NOT NULL,
+  begun_ms INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE spent_keys (key_hash BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE answers (
   request_hash BLOB PRIMARY KEY, grant_hash BLOB NOT NULL, lease_id BLOB, answer BLOB, keep_ms INTEGER NOT NULL

@@ -22,12 +22,14 @@ from labelvault.errors import (
 from labelvault.issuer.authorize import asked, authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
 from labelvault.issuer.log import Log
+from labelvault.issuer.receiving import Receiving
 from labelvault.issuer.release import IssuerIdentity, release, released_entry
 from labelvault.issuer.state import State
 from labelvault.keys.kek import Kek, KekFiles
-from labelvault.ledger.entries import Denied, ReceiptEntry
+from labelvault.ledger.entries import Denied
 from labelvault.relay.protocol import Relay
-from labelvault.wire.frame import Signed, open_frame, parse_frame, sign_message
+from labelvault.wire.answers import Submission
+from labelvault.wire.frame import Frame, Signed, open_frame, parse_frame, sign_message
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import Denial, Lease, OpenRequest, Receipt
 from labelvault.wire.schema import decode_record
@@ -37,6 +39,7 @@ _FETCH_LIMIT: Final = 100
 _MAX_PAGES: Final = 100
 """A pass ends after as many messages as a mailbox holds, also if a vault makes up ever more of them."""
 _AWAY_MAX_S: Final = 10.0
+_RETURNED: Final = frozenset({Receipt.TYPE, Submission.TYPE})
 _WAIT_S: Final = 1.0
 """How long a vault may keep the question for messages open, so that it need not be asked many times a second."""
 
@@ -49,6 +52,7 @@ class AnswerReport:
         released: leases sent.
         denied: denials sent, by code.
         receipts: receipts recorded.
+        submissions: answers kept, by verdict; `dropped` are those that were only counted.
         undelivered: answers that the vault did not take; they are offered again in the next pass.
         junk: messages that were nothing, or came from nobody that was enrolled.
     """
@@ -56,13 +60,15 @@ class AnswerReport:
     released: int = 0
     denied: dict[str, int] = field(default_factory=dict)
     receipts: int = 0
+    submissions: dict[str, int] = field(default_factory=dict)
     undelivered: int = 0
     junk: int = 0
 
     @property
     def handled(self) -> int:
         """How many messages the pass handled."""
-        return self.released + sum(self.denied.values()) + self.receipts + self.junk
+        answers = sum(self.denied.values()) + sum(self.submissions.values())
+        return self.released + answers + self.receipts + self.junk
 
 
 class _Junk(Exception):
@@ -70,7 +76,7 @@ class _Junk(Exception):
 
 
 class Issuer:
-    """Answers open requests and records receipts for one client.
+    """Answers open requests, and takes receipts and submissions, for one client.
 
     Holds unwrapped project KEKs while it runs, and the certified signing key; not the client's identity key.
     """
@@ -104,6 +110,7 @@ class Issuer:
         self._clock = clock
         self._state = State(database, identity_key, identity.certificate.message)
         self._log = Log(database, client, identity.certificate.message.epoch)
+        self._receiving = Receiving(database, client, self._state, self._log, identity)
         self._unwrapped: dict[tuple[bytes, int], Kek] = {}
         self._tally: Counter[str] = Counter()
 
@@ -128,7 +135,8 @@ class Issuer:
             data: a frame, as it arrived.
 
         Returns:
-            The answer's frame: a lease or a denial. None for a receipt, and for junk.
+            The answer's frame: a lease or a denial; an ack of a submission, or of a receipt that closes or submits.
+            None for other receipts, and for junk.
 
         Raises:
             ClockError: this machine's clock runs behind; nothing was recorded.
@@ -139,9 +147,8 @@ class Issuer:
             frame = parse_frame(data)
             if not self._state.is_enrolled(frame.signer):
                 raise _Junk
-            if frame.type == Receipt.TYPE:
-                self._receipt(open_frame(data, Receipt, frame.signer))
-                return None
+            if frame.type in _RETURNED:
+                return self._take(data, frame)
             return self._request(open_frame(data, OpenRequest, frame.signer))
         except (FormatError, SignatureError, _Junk):
             self._tally["junk"] += 1
@@ -189,7 +196,7 @@ class Issuer:
         position = self._log.position_of(entry)
         lease = release(authorized, versions, position, self._kek, self._identity)
         self._log.append(entry)
-        self._state.record_release(authorized, lease.data)
+        self._state.record_release(authorized, versions[0].header.version, lease.data)
         self._tally["released"] += 1
         return lease.data
 
@@ -225,36 +232,27 @@ class Issuer:
         )
         return sign_message(message, self._identity.signer).data
 
-    def _receipt(self, receipt: Signed[Receipt]) -> None:
-        message = receipt.message
+    def _take(self, data: bytes, frame: Frame) -> bytes | None:
+        """Take a receipt or a submission of an enrolled key."""
         with self._database.transaction():
-            lease = self._state.lease(message.lease_id)
-            # Bound to its client and lease: another contractor's, client's or item's receipt ends nothing.
-            if (
-                lease is None
-                or message.client != self._client
-                or receipt.frame.signer != lease.contractor
-                or (message.project, message.item) != (lease.project, lease.item)
-            ):
-                raise _Junk
             now = self._now()
-            if self._state.record_receipt(message, now):
-                self._log.append(
-                    ReceiptEntry(
-                        at=now,
-                        lease_id=message.lease_id,
-                        contractor=lease.contractor,
-                        event=message.event,
-                        erased=message.erased,
-                    )
-                )
-                self._checkpoint()
-                self._tally["receipts"] += 1
+            if frame.type == Receipt.TYPE:
+                taken = self._receiving.receipt(open_frame(data, Receipt, frame.signer), now)
+                if taken is None:
+                    raise _Junk
+                if taken.outcome == "recorded":
+                    self._checkpoint()
+                    self._tally["receipts"] += 1
+                return taken.ack
+            answered = self._receiving.submission(open_frame(data, Submission, frame.signer), now)
+        if answered.outcome != "repeated":
+            self._tally[f"submission {answered.outcome}"] += 1
+        return answered.ack
 
     def _checkpoint(self) -> None:
         self._log.sign(self._identity.name, self._identity.signer)
 
-    def answer(self, *, wait_s: float = 0.0) -> AnswerReport:
+    def answer(self, *, wait_s: float = 0.0, release: bool = True) -> AnswerReport:
         """Make one pass over the mailbox: fetch, handle, post the answer, acknowledge.
 
         A message is acknowledged only after its answer was posted; after a crash it is handled again, and gets its
@@ -262,6 +260,7 @@ class Issuer:
 
         Args:
             wait_s: where nothing waits, how long the vault may keep the question open, in seconds.
+            release: without it, only receipts and submissions are taken; what asks for a lease goes on waiting.
 
         Raises:
             RelayError: the vault can't be reached; all that `handle` raises, too.
@@ -276,8 +275,10 @@ class Issuer:
                 break
             wait_s = 0.0
             for number, data in messages:
-                answer = self.handle(data)
                 after = number
+                if not release and not _is_returned(data):
+                    continue
+                answer = self.handle(data)
                 if answer is None or self._delivered(answer, parse_frame(data).signer) or self._is_over(data, answer):
                     self._relay.ack(mailbox, number)
         self._settle()
@@ -307,14 +308,17 @@ class Issuer:
                 self._state.prune(self._state.tick(self._clock()))
 
     def _report(self) -> AnswerReport:
-        denied = {name.removeprefix("denied "): n for name, n in self._tally.items() if name.startswith("denied ")}
         return AnswerReport(
             self._tally["released"],
-            denied,
+            self._counts("denied "),
             self._tally["receipts"],
+            self._counts("submission "),
             self._tally["undelivered"],
             self._tally["junk"],
         )
+
+    def _counts(self, prefix: str) -> dict[str, int]:
+        return {name.removeprefix(prefix): n for name, n in self._tally.items() if name.startswith(prefix)}
 
     def run(
         self,
@@ -349,3 +353,11 @@ class Issuer:
             if report.handled and on_pass is not None:
                 on_pass(report)
             stop.wait(poll_s)
+
+
+def _is_returned(data: bytes) -> bool:
+    """Tell whether a message claims to be a receipt or a submission."""
+    try:
+        return parse_frame(data).type in _RETURNED
+    except FormatError:
+        return False

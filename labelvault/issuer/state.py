@@ -29,14 +29,22 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
-    """A lease of the issuer's own records."""
+    """A lease of the issuer's own records.
+
+    Attributes:
+        version: of the task, which it released.
+        revoked: the grant or its contractor was.
+    """
 
     lease_id: bytes
     grant_hash: bytes
     contractor: bytes
     project: bytes
     item: bytes
+    version: int
+    issued_at: datetime
     expires_at: datetime
+    revoked: bool
 
 
 class State:
@@ -155,17 +163,24 @@ class State:
         seen = self._database.row("SELECT 1 FROM answers WHERE request_hash = ?", request_hash)
         return None if seen is None else StoredAnswer(None)
 
-    def record_release(self, authorized: Authorized, answer: bytes) -> None:
-        """Remember a release: lease, spent key, stored answer, and the slot that a renewal takes over."""
+    def record_release(self, authorized: Authorized, version: int, answer: bytes) -> None:
+        """Remember a release: lease, spent key, stored answer, and the slot that a renewal takes over.
+
+        Args:
+            authorized: the verdict.
+            version: of the task, which the lease opens.
+            answer: the lease's frame.
+        """
         asked, issued_ms = authorized.asked, to_ms(authorized.issued_at)
         expires_ms = to_ms(authorized.expires_at)
         if authorized.replaces is not None:
             self._end_slot(authorized.replaces.lease_id, authorized.issued_at)
         self._database.execute(
-            "INSERT INTO leases VALUES (?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, NULL)",
             asked.lease_id,
             authorized.grant.hash,
             asked.item,
+            version,
             issued_ms,
             expires_ms,
         )
@@ -194,24 +209,36 @@ class State:
     def lease(self, lease_id: bytes) -> LeaseRow | None:
         """Return a lease of our own records."""
         row = self._database.row(
-            "SELECT l.lease_id, l.grant_hash, g.contractor, g.project, l.item, l.expires_ms FROM leases l"
-            " JOIN grants g ON g.hash = l.grant_hash WHERE l.lease_id = ?",
+            "SELECT l.lease_id, l.grant_hash, g.contractor, g.project, l.item, l.version, l.issued_ms, l.expires_ms,"
+            " coalesce(g.revoked_ms, c.revoked_ms) FROM leases l JOIN grants g ON g.hash = l.grant_hash"
+            " JOIN contractors c ON c.key = g.contractor WHERE l.lease_id = ?",
             lease_id,
         )
         if row is None:
             return None
         lease, grant_hash, contractor, project, item = (bytes(part) for part in row[:5])
-        return LeaseRow(lease, grant_hash, contractor, project, item, from_ms(row[5]))
+        version, issued_ms, expires_ms, revoked_ms = row[5:]
+        issued_at, expires_at = from_ms(issued_ms), from_ms(expires_ms)
+        return LeaseRow(
+            lease, grant_hash, contractor, project, item, version, issued_at, expires_at, revoked_ms is not None
+        )
 
-    def record_receipt(self, receipt: Receipt, now: datetime) -> bool:
+    def record_receipt(self, receipt: Signed[Receipt], now: datetime) -> bool:
         """Remember a receipt for a lease of ours; a close frees the slot and withdraws the stored answer.
 
         Returns:
             False if this event of this lease was recorded before; then nothing changes.
         """
-        added = self._database.execute("INSERT OR IGNORE INTO receipts VALUES (?, ?)", receipt.lease_id, receipt.event)
-        if added and receipt.event == "closed":
-            self._end_slot(receipt.lease_id, now)
+        message = receipt.message
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO receipts VALUES (?, ?, ?, ?)",
+            message.lease_id,
+            message.event,
+            receipt.hash,
+            to_ms(now),
+        )
+        if added and message.event == "closed":
+            self._end_slot(message.lease_id, now)
         return bool(added)
 
     def _end_slot(self, lease_id: bytes, now: datetime) -> None:

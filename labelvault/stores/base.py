@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from labelvault.stores.values import (
+    AckEntry,
     Claim,
     Damage,
     ItemInfo,
@@ -18,6 +19,7 @@ from labelvault.stores.values import (
     ReceiptEntry,
     StoredItem,
     StoreStatus,
+    TaskState,
 )
 
 
@@ -92,6 +94,8 @@ class Store(Protocol):
         A receipt that its own signer signed, for an item that is stored, is kept in `receipts` as well.
         If it says `submitted` and its signer holds the claim on that task (a claim whose contractor is the
         lowercase hex of the signer's key), the task is done.
+        An ack to that contractor's mailbox, for an item that is stored, is kept in `acks` as well, once for each
+        message that it is about and verdict, if the issuer of the client that it names signed it.
 
         A lease in the mailbox `lease_mailbox` of its client and contractor is held: `fetch` gives it while its task is
         claimed, and it goes with its contractor's `closed` receipt, with its end, or with a status that revokes its
@@ -121,6 +125,22 @@ class Store(Protocol):
 
     def receipts(self, *, after: int, limit: int) -> list[ReceiptEntry]:
         """Return receipts with a number above `after`, oldest first."""
+        ...
+
+    def acks(self, *, after: int, limit: int) -> list[AckEntry]:
+        """Return acks with a number above `after`, oldest first."""
+        ...
+
+    def tasks(self, now: datetime, *, stuck_s: int | None, after: TaskState | None, limit: int) -> list[TaskState]:
+        """Return tasks that stand in a queue after one, by client and item.
+
+        Args:
+            now: aware UTC.
+            stuck_s: only what is not done, and was claimed at least so long ago, or opened and neither submitted nor
+                closed.
+            after: the last one of the page before.
+            limit: at most so many.
+        """
         ...
 
     def queues(self, now: datetime) -> list[Queue]:

@@ -20,6 +20,7 @@ from labelvault.stores.values import (
     StoredItem,
 )
 from labelvault.wire.ahead import Status
+from labelvault.wire.answers import Ack
 from labelvault.wire.certified import open_certified
 from labelvault.wire.codec import MAX_INT
 from labelvault.wire.frame import Signed, open_frame, parse_frame
@@ -197,6 +198,20 @@ def parse_status(mailbox: bytes, message: bytes) -> PostedStatus | None:
     except (FormatError, SignatureError):
         return None
     return PostedStatus(status, certificate.message.serial)
+
+
+def parse_ack(message: bytes) -> Signed[Ack] | None:
+    """Return the ack in a message if the issuer of the client that it names signed it; None for any other message.
+
+    This says nothing about whose client that is.
+    """
+    try:
+        frame = parse_frame(message)
+        if frame.type != Ack.TYPE:
+            return None
+        return open_certified(message, Ack, decode_record(Ack, frame.body).client)[0]
+    except (FormatError, SignatureError):
+        return None
 
 
 def check_id(value: object, what: str, size: int = ID_BYTES) -> None:

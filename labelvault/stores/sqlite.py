@@ -14,7 +14,7 @@ from typing import Final
 
 from labelvault.crypto.merkle import leaf_hash
 from labelvault.errors import StoreError
-from labelvault.stores import sqlite_check, sqlite_claims, sqlite_held, sqlite_items
+from labelvault.stores import sqlite_acks, sqlite_check, sqlite_claims, sqlite_held, sqlite_items
 from labelvault.stores.checks import (
     HOUR_S,
     MINUTE_S,
@@ -30,6 +30,7 @@ from labelvault.stores.checks import (
     coarse,
     message_hash,
     milliseconds,
+    parse_ack,
     parse_lease,
     parse_receipt,
     parse_status,
@@ -41,6 +42,7 @@ from labelvault.stores.sqlite_files import Connections
 from labelvault.stores.values import (
     MAX_MESSAGE_BYTES,
     MAX_PENDING,
+    AckEntry,
     Claim,
     Damage,
     ItemInfo,
@@ -50,6 +52,7 @@ from labelvault.stores.values import (
     ReceiptEntry,
     StoredItem,
     StoreStatus,
+    TaskState,
 )
 from labelvault.wire.ids import KEY_ID_BYTES
 from labelvault.wire.times import from_ms
@@ -148,6 +151,7 @@ class SQLiteStore:
         check_message(mailbox, message)
         minute = coarse(now, MINUTE_S)
         receipt, lease, status = parse_receipt(message), parse_lease(mailbox, message), parse_status(mailbox, message)
+        ack = parse_ack(message)
         with self._files.write() as db:
             if status is not None:
                 if not sqlite_held.is_newest(db, mailbox, status):
@@ -174,6 +178,8 @@ class SQLiteStore:
             if receipt is not None:
                 sqlite_claims.keep_receipt(db, receipt, minute)
                 sqlite_held.drop_closed(db, receipt)
+            if ack is not None:
+                sqlite_acks.keep(db, mailbox, ack, minute)
 
     def fetch(self, mailbox: bytes, *, after: int, limit: int, now: datetime) -> list[tuple[int, bytes]]:
         """Return what waits; see `Store`."""
@@ -203,6 +209,22 @@ class SQLiteStore:
         check_page(after, limit)
         with self._files.read() as db:
             return sqlite_claims.read_receipts(db, after, limit)
+
+    def acks(self, *, after: int, limit: int) -> list[AckEntry]:
+        """Return acks; see `Store`."""
+        check_page(after, limit)
+        with self._files.read() as db:
+            return sqlite_acks.read(db, after, limit)
+
+    def tasks(self, now: datetime, *, stuck_s: int | None, after: TaskState | None, limit: int) -> list[TaskState]:
+        """Return how far tasks have come; see `Store`."""
+        check_page(0, limit)
+        now_ms = milliseconds(now)
+        if stuck_s is not None:
+            check_int(stuck_s, "a time span", 0, now_ms // 1000)
+        key = (b"", b"") if after is None else (after.client, after.item)
+        with self._files.read() as db:
+            return sqlite_acks.tasks(db, now_ms, None if stuck_s is None else now_ms - 1000 * stuck_s, key, limit)
 
     def queues(self, now: datetime) -> list[Queue]:
         """Return all queues, with counts; see `Store`."""
@@ -253,6 +275,7 @@ class SQLiteStore:
                 "SELECT coalesce(sum(acked), 0), count(*), coalesce(sum(length(message)), 0) FROM messages"
             ).fetchone()
             (receipts,) = db.execute("SELECT count(*) FROM receipts").fetchone()
+            (acks,) = db.execute("SELECT count(*) FROM acks").fetchone()
             (pages, page_bytes) = (db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
         return StoreStatus(
             clients=clients,
@@ -264,6 +287,7 @@ class SQLiteStore:
             acked_messages=acked,
             message_bytes=message_bytes,
             receipts=receipts,
+            acks=acks,
             stored_bytes=pages * page_bytes + self._payloads.stored_bytes(),
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from labelvault.crypto.merkle import leaf_hash
 from labelvault.errors import FormatError, StoreError
-from labelvault.stores.checks import item_checksum, message_hash, parse_receipt
+from labelvault.stores.checks import item_checksum, message_hash, parse_ack, parse_receipt
 from labelvault.stores.payload_files import PayloadFiles
 from labelvault.stores.sqlite_files import Connections
 from labelvault.stores.values import Damage
@@ -27,7 +27,7 @@ def find_damage(path: Path) -> list[Damage]:
     found: list[Damage] = []
     files = Connections(path, create=False)
     try:
-        for scan in (_backend, partial(_items, payloads=PayloadFiles(path)), _messages, _receipts):
+        for scan in (_backend, partial(_items, payloads=PayloadFiles(path)), _messages, _receipts, _acks):
             try:
                 with files.read() as db:
                     for damage in scan(db):
@@ -121,3 +121,13 @@ def _receipts(db: sqlite3.Connection) -> Iterator[Damage]:
             event,
         ):
             yield Damage("receipt", "the receipt names another signer, lease or event", number=number)
+
+
+def _acks(db: sqlite3.Connection) -> Iterator[Damage]:
+    rows: Any = db.execute("SELECT number, client, message, verdict, frame FROM acks")
+    for number, client, of, verdict, frame in rows:
+        ack = parse_ack(frame)
+        if ack is None:
+            yield Damage("ack", "the signature does not verify", number=number)
+        elif (ack.message.client, ack.message.of, ack.message.verdict) != (client, of, verdict):
+            yield Damage("ack", "the ack names another client, message or verdict", number=number)

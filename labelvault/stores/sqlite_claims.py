@@ -74,7 +74,7 @@ def claim(
     """Reserve one open task, in one conditional statement."""
     claim_id = random_bytes(ID_BYTES)
     row = db.execute(
-        "UPDATE tasks SET claim = ?1, contractor = ?2, expires_ms = ?3 WHERE (client, item) ="
+        "UPDATE tasks SET claim = ?1, contractor = ?2, claimed_ms = ?7, expires_ms = ?3 WHERE (client, item) ="
         " (SELECT client, item FROM tasks WHERE queue = ?4 AND client = ?5 AND project = ?6"
         "  AND done = 0 AND expires_ms <= ?7 ORDER BY expires_ms LIMIT 1)"
         " RETURNING client, project, queue, item",
@@ -99,7 +99,7 @@ def finish(db: sqlite3.Connection, claim_id: bytes) -> None:
 def release(db: sqlite3.Connection, claim_id: bytes) -> None:
     """Free the task that is under this claim, unless it is done."""
     db.execute(
-        "UPDATE tasks SET claim = NULL, contractor = NULL, expires_ms = 0 WHERE claim = ? AND done = 0",
+        "UPDATE tasks SET claim = NULL, contractor = NULL, claimed_ms = 0, expires_ms = 0 WHERE claim = ? AND done = 0",
         (claim_id,),
     )
 
@@ -107,7 +107,7 @@ def release(db: sqlite3.Connection, claim_id: bytes) -> None:
 def forget_expired(db: sqlite3.Connection, now_ms: int) -> int:
     """Free all tasks whose claim has expired; return how many."""
     return db.execute(
-        "UPDATE tasks SET claim = NULL, contractor = NULL, expires_ms = 0"
+        "UPDATE tasks SET claim = NULL, contractor = NULL, claimed_ms = 0, expires_ms = 0"
         " WHERE done = 0 AND claim IS NOT NULL AND expires_ms <= ?",
         (now_ms,),
     ).rowcount
@@ -118,7 +118,8 @@ def keep_receipt(db: sqlite3.Connection, receipt: Signed[Receipt], minute: int) 
     message, signer = receipt.message, receipt.frame.signer
     # Receipts for items that nobody stored would let anyone with a made-up key fill the disk.
     db.execute(
-        "INSERT INTO receipts (signer, lease_id, event, received_minute, frame) SELECT ?1, ?2, ?3, ?4, ?5"
+        "INSERT INTO receipts (signer, lease_id, event, received_minute, frame, client, item)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
         " WHERE EXISTS (SELECT 1 FROM items WHERE client = ?6 AND item = ?7) ON CONFLICT DO NOTHING",
         (signer, message.lease_id, message.event, minute, receipt.data, message.client, message.item),
     )

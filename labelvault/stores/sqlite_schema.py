@@ -31,7 +31,7 @@ CREATE TABLE queues (
 CREATE TABLE tasks (
     client BLOB NOT NULL, item BLOB NOT NULL, project BLOB NOT NULL, queue BLOB,
     done INTEGER NOT NULL DEFAULT 0 CHECK (done IN (0, 1)),
-    expires_ms INTEGER NOT NULL DEFAULT 0, claim BLOB UNIQUE, contractor TEXT,
+    claimed_ms INTEGER NOT NULL DEFAULT 0, expires_ms INTEGER NOT NULL DEFAULT 0, claim BLOB UNIQUE, contractor TEXT,
     PRIMARY KEY (client, item),
     FOREIGN KEY (queue, client, project) REFERENCES queues
 ) STRICT, WITHOUT ROWID;
@@ -45,8 +45,13 @@ CREATE UNIQUE INDEX messages_pending ON messages (mailbox, hash) WHERE acked = 0
 CREATE INDEX messages_in_order ON messages (mailbox, number) WHERE acked = 0;
 CREATE TABLE receipts (
     number INTEGER PRIMARY KEY AUTOINCREMENT, signer BLOB NOT NULL, lease_id BLOB NOT NULL,
-    event TEXT NOT NULL, received_minute INTEGER NOT NULL, frame BLOB NOT NULL,
-    UNIQUE (signer, lease_id, event)
+    event TEXT NOT NULL, client BLOB NOT NULL, item BLOB NOT NULL, received_minute INTEGER NOT NULL,
+    frame BLOB NOT NULL, UNIQUE (signer, lease_id, event)
+) STRICT;
+CREATE INDEX receipts_by_item ON receipts (client, item);
+CREATE TABLE acks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, client BLOB NOT NULL, message BLOB NOT NULL, verdict TEXT NOT NULL,
+    received_minute INTEGER NOT NULL, frame BLOB NOT NULL, UNIQUE (client, message, verdict)
 ) STRICT;
 CREATE TABLE held_leases (
     number INTEGER PRIMARY KEY REFERENCES messages, client BLOB NOT NULL, contractor BLOB NOT NULL,

@@ -148,6 +148,65 @@ class ReceiptEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AckEntry:
+    """An ack that passed through the vault, signed by the issuer of the client that it names.
+
+    Attributes:
+        number: the cursor; rises.
+        contractor: the 32-byte key whose receipt or answer this is about.
+        client: 32 bytes.
+        project: 16 bytes.
+        lease_id: 32 bytes.
+        item: 16 bytes, the task.
+        event: `answer`, or `submitted` or `closed` of a receipt.
+        of: 32 bytes, frame hash of the answer or receipt.
+        verdict: `accepted`, or why not: `late`, `misbound`, `replayed`, `revoked`.
+        at: the issuer's clock.
+        received_at: the vault's clock, in whole minutes.
+    """
+
+    number: int
+    contractor: bytes
+    client: bytes
+    project: bytes
+    lease_id: bytes
+    item: bytes
+    event: str
+    of: bytes
+    verdict: str
+    at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """How far a task of a queue has come, as the vault can tell.
+
+    Attributes:
+        client: 32 bytes.
+        project: 16 bytes.
+        item: 16 bytes.
+        queue: 16 bytes.
+        state: `waiting`, `claimed` or `done`.
+        contractor: who holds the claim, or held the last one.
+        claimed_at: since when.
+        claim_ends_at: from then on another contractor may claim it.
+        opened_at: when the oldest `opened` receipt came of which neither `submitted` nor `closed` followed, in whole
+            minutes.
+    """
+
+    client: bytes
+    project: bytes
+    item: bytes
+    queue: bytes
+    state: str
+    contractor: str | None
+    claimed_at: datetime | None
+    claim_ends_at: datetime | None
+    opened_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """Counts and bytes; `stored_bytes` is what the backend takes up in all."""
 
@@ -160,6 +219,7 @@ class StoreStatus:
     acked_messages: int
     message_bytes: int
     receipts: int
+    acks: int
     stored_bytes: int
 
 
@@ -185,12 +245,12 @@ class Damage:
     """Something that is not as it was stored.
 
     Attributes:
-        kind: `item`, `message`, `receipt` or `backend`.
+        kind: `item`, `message`, `receipt`, `ack` or `backend`.
         problem: what is wrong.
         client: 32 bytes, of an item.
         item: 16 bytes, of an item.
         version: of an item.
-        number: of a message or receipt.
+        number: of a message, receipt or ack.
     """
 
     kind: str

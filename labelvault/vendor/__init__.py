@@ -5,7 +5,28 @@ May import: `labelvault.errors`, `labelvault.wire`, `labelvault.stores`, `labelv
 contract and a test say so.
 """
 
-from labelvault.stores.values import Claim, Damage, ItemInfo, Purged, Queue, ReceiptEntry, StoreStatus
+from labelvault.stores.values import (
+    AckEntry,
+    Claim,
+    Damage,
+    ItemInfo,
+    Purged,
+    Queue,
+    ReceiptEntry,
+    StoreStatus,
+    TaskState,
+)
 from labelvault.vendor.vault import Vault
 
-__all__ = ["Claim", "Damage", "ItemInfo", "Purged", "Queue", "ReceiptEntry", "StoreStatus", "Vault"]
+__all__ = [
+    "AckEntry",
+    "Claim",
+    "Damage",
+    "ItemInfo",
+    "Purged",
+    "Queue",
+    "ReceiptEntry",
+    "StoreStatus",
+    "TaskState",
+    "Vault",
+]

@@ -1,4 +1,4 @@
-"""The vault as a labeling platform uses it: queues, claims, receipts and upkeep.
+"""The vault as a labeling platform uses it: queues, claims, receipts, acks and upkeep.
 
 Everything here is ids, sizes and times. Ids may be given as bytes or as lowercase hex.
 """
@@ -13,6 +13,7 @@ from labelvault.relay.protocol import Relay
 from labelvault.stores import Store, open_store
 from labelvault.stores.values import (
     MAX_PAGE,
+    AckEntry,
     Claim,
     Damage,
     ItemInfo,
@@ -20,6 +21,7 @@ from labelvault.stores.values import (
     Queue,
     ReceiptEntry,
     StoreStatus,
+    TaskState,
 )
 from labelvault.wire.ids import ID_BYTES, KEY_ID_BYTES, parse_hex_id
 
@@ -123,6 +125,35 @@ class Vault:
         while page := self._store.receipts(after=after, limit=_RECEIPT_PAGE):
             yield from page
             after = page[-1].number
+
+    def acks(self, after: int = 0) -> Iterator[AckEntry]:
+        """Yield acks that came after a cursor, oldest first: what the clients' issuers say of receipts and answers.
+
+        Each is signed by the issuer that the client named in `client` has certified; which clients are yours, you know.
+        Pay on `accepted` acks of an `answer`, once per (contractor, item).
+
+        Args:
+            after: the `number` of the last ack that was handled; 0 for all.
+
+        Raises:
+            StoreError: a stored ack is damaged.
+        """
+        while page := self._store.acks(after=after, limit=_RECEIPT_PAGE):
+            yield from page
+            after = page[-1].number
+
+    def tasks(
+        self, *, stuck_s: int | None = None, after: TaskState | None = None, limit: int = MAX_PAGE
+    ) -> list[TaskState]:
+        """Return one page of tasks that stand in a queue, by client and item.
+
+        Args:
+            stuck_s: only tasks that are not done, and were claimed at least so many seconds ago, or opened so long ago
+                and neither submitted nor closed. Times of receipts are whole minutes.
+            after: the last one of the page before.
+            limit: 1 to 1000.
+        """
+        return self._store.tasks(self._clock(), stuck_s=stuck_s, after=after, limit=limit)
 
     def items(
         self,

@@ -29,6 +29,7 @@ from tests.world import (
     MINUTE,
     MS,
     World,
+    ack_of,
     approved,
     counts,
     denial_code,
@@ -73,7 +74,7 @@ def test_R7_a_stored_answer_is_withheld_once_its_lease_is_over(world: World, end
     issuer, request = world.issuer(), world.ask(me, joined, world.task())
     first = issuer.handle(request.data)
     if end == "close":
-        assert issuer.handle(world.receipt(me, request)) is None
+        issuer.handle(world.receipt(me, request))
     elif end == "expiry":
         world.clock.advance(timedelta(hours=1))
     elif end == "freeze":
@@ -451,7 +452,7 @@ def test_R1_a_replayed_receipt_is_counted_once(world: World) -> None:
     again = world.receipt(me, request, erased="best-effort")
     for each in (issuer, world.issuer()):
         for receipt in (opened, closed, again):
-            assert each.handle(receipt) is None
+            each.handle(receipt)
     assert dump(world.client_db) == before
     assert [entry.event for entry in entries(world, ReceiptEntry)] == ["opened", "closed"]
 
@@ -863,8 +864,9 @@ def test_a_pass_answers_each_message_once_and_reports(world: World) -> None:
     assert report.handled == 4
     assert issuer.answer().handled == 0
     found = [data for _, data in relay.fetch(contractor_mailbox(world.lab.client_id, me.public_key))]
-    assert len(found) == 2
+    assert len(found) == 3
     assert lease_outer(found[0]).lease_id == request.hash
+    assert ack_of(found[2]).lease_id == request.hash
 
 
 def test_a_contractors_full_mailbox_does_not_stop_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

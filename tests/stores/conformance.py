@@ -21,6 +21,7 @@ from labelvault.stores.values import (
     Queue,
 )
 from labelvault.wire.items import LEAF_BYTES
+from labelvault.wire.times import truncate
 from tests.stores.samples import (
     BOX,
     CLIENT,
@@ -305,6 +306,10 @@ class StoreConformance:
             lambda: store.ack(BOX, bad),
             lambda: store.receipts(after=bad, limit=1),
             lambda: store.receipts(after=0, limit=bad),
+            lambda: store.acks(after=bad, limit=1),
+            lambda: store.acks(after=0, limit=bad),
+            lambda: store.tasks(NOW, stuck_s=bad, after=None, limit=1),
+            lambda: store.tasks(NOW, stuck_s=None, after=None, limit=bad),
             lambda: store.list_items(client=None, project=None, after=None, limit=bad),
             lambda: store.claim(QUEUE, "ada", bad, NOW),
             lambda: store.purge(NOW, keep_days=bad),
@@ -319,6 +324,8 @@ class StoreConformance:
         for call in (
             lambda: store.fetch(BOX, after=0, limit=limit, now=NOW),
             lambda: store.receipts(after=0, limit=limit),
+            lambda: store.acks(after=0, limit=limit),
+            lambda: store.tasks(NOW, stuck_s=None, after=None, limit=limit),
             lambda: store.list_items(client=None, project=None, after=None, limit=limit),
         ):
             with pytest.raises(FormatError):
@@ -818,6 +825,103 @@ class StoreConformance:
         store.post(lab.mailbox, lab.status(NOW + MINUTE, revoked=[b"g" * 32]), NOW)
         assert store.fetch(box, after=0, limit=10, now=NOW) == []
 
+    # --- acks ---
+
+    def test_an_ack_that_passes_is_kept(self, store, reopen):
+        """The vendor can pay on it, also after the message was acked and purged."""
+        lab, ada = Lab(), SigningKey.generate()
+        store.put_items([task(1, client=lab.id)], NOW)
+        box = lab.acks_to(ada.public_key)
+        store.post(box, lab.ack(ada.public_key), NOW + MINUTE)
+        store.ack(box, store.fetch(box, after=0, limit=1, now=NOW)[0][0])
+        store.purge(NOW + 9 * DAY)
+        (found,) = reopen().acks(after=0, limit=10)
+        assert (found.contractor, found.client, found.project) == (ada.public_key, lab.id, PROJECT)
+        assert (found.lease_id, found.item, found.event) == (b"l" * 32, item_id(1), "answer")
+        assert (found.of, found.verdict, found.at) == (b"f" * 32, "accepted", truncate(NOW))
+        assert found.received_at == (NOW + MINUTE).replace(second=0, microsecond=0)
+
+    def test_R1_an_ack_counts_once_per_message_and_verdict(self, store):
+        """Replayed, dated anew or brought with another certificate, the first stands; pages rise."""
+        lab, ada = Lab(), SigningKey.generate()
+        box = lab.acks_to(ada.public_key)
+        store.put_items([task(1, client=lab.id)], NOW)
+        store.post(box, lab.ack(ada.public_key), NOW)
+        first = store.acks(after=0, limit=10)
+        for change in ({}, {"at": truncate(NOW + MINUTE)}, {"lease_id": b"m" * 32}):
+            store.post(box, lab.ack(ada.public_key, **change), NOW + MINUTE)
+        assert store.acks(after=0, limit=10) == first
+        store.post(box, lab.ack(ada.public_key, of=b"g" * 32), NOW)
+        store.post(box, lab.ack(ada.public_key, verdict="late"), NOW)
+        seen = store.acks(after=0, limit=2)
+        assert [each.verdict for each in seen + store.acks(after=seen[-1].number, limit=2)] == [
+            "accepted",
+            "accepted",
+            "late",
+        ]
+
+    def test_a_made_up_ack_is_delivered_and_not_kept(self, store):
+        """By another key, another client's certificate, outside its time, in another mailbox, or for no stored item."""
+        lab, rival, ada = Lab(), Lab(), SigningKey.generate()
+        store.put_items([task(1, client=lab.id)], NOW)
+        key, box = ada.public_key, lab.acks_to(ada.public_key)
+        good = lab.ack(key)
+        for bad in (
+            lab.ack(key, signer=ada),
+            lab.ack(key, certificate=rival.certificate()),
+            lab.ack(key, certificate=rival.certificate(), signer=rival.issuer),
+            lab.ack(key, client=rival.id),
+            lab.ack(key, at=truncate(NOW + 90 * DAY)),
+            lab.ack(key, item=item_id(2)),
+            good[:-30] + bytes([good[-30] ^ 1]) + good[-29:],
+        ):
+            store.post(box, bad, NOW)
+        store.post(lab.acks_to(bytes(32)), good, NOW)
+        store.post(BOX, good, NOW)
+        assert store.acks(after=0, limit=10) == []
+        assert len(store.fetch(box, after=0, limit=10, now=NOW)) == 7
+        store.post(box, good, NOW)
+        assert len(store.acks(after=0, limit=10)) == 1
+
+    # --- tasks ---
+
+    def test_tasks_say_how_far_they_have_come(self, store):
+        """Waiting, claimed, expired again, and done; in pages; what is in no queue is none."""
+        store.put_items([*tasks(3), item(9)], NOW)
+        claimed = store.claim(QUEUE, "ada", 60, NOW)
+        store.finish(store.claim(QUEUE, "ben", 60, NOW).id)
+        found = {each.item: each for each in store.tasks(NOW, stuck_s=None, after=None, limit=10)}
+        assert sorted(each.state for each in found.values()) == ["claimed", "done", "waiting"]
+        mine = found[claimed.item]
+        assert (mine.client, mine.project, mine.queue, mine.contractor) == (CLIENT, PROJECT, QUEUE, "ada")
+        assert (mine.claimed_at, mine.claim_ends_at, mine.opened_at) == (NOW, NOW + MINUTE, None)
+        later = store.tasks(NOW + MINUTE, stuck_s=None, after=None, limit=10)
+        assert sorted(each.state for each in later) == ["done", "waiting", "waiting"]
+        first = store.tasks(NOW, stuck_s=None, after=None, limit=2)
+        second = store.tasks(NOW, stuck_s=None, after=first[-1], limit=2)
+        assert first + second == list(found.values())
+        assert store.tasks(NOW, stuck_s=None, after=second[-1], limit=2) == []
+
+    def test_stuck_tasks_are_claimed_or_opened_long_ago_and_not_ended(self, store):
+        """A claim of just now is not stuck; one of two hours ago is, and so is an opening that nothing followed."""
+        ada, hours = SigningKey.generate(), timedelta(hours=2)
+        store.put_items(tasks(4), NOW)
+
+        def stuck(at):
+            return {each.item for each in store.tasks(at, stuck_s=7200, after=None, limit=10)}
+
+        held = store.claim(QUEUE, "ada", 60, NOW)
+        rest = [each.item for each in store.tasks(NOW, stuck_s=None, after=None, limit=10) if each.item != held.item]
+        numbers = {item_id(number): number for number in range(4)}
+        for each in rest[:2]:
+            store.post(BOX, receipt(ada, numbers[each], event="opened", lease=each * 2), NOW)
+        store.post(BOX, receipt(ada, numbers[rest[1]], lease=rest[1] * 2), NOW)
+        assert stuck(NOW + hours - timedelta(seconds=1)) == {rest[0]}
+        assert stuck(NOW + hours) == {held.item, rest[0]}
+        store.post(BOX, receipt(ada, numbers[rest[0]], event="submitted", lease=rest[0] * 2), NOW)
+        store.finish(held.id)
+        assert stuck(NOW + hours) == set()
+
     # --- queues and claims ---
 
     def test_a_queue_exists_once_a_task_names_it(self, store):
@@ -1029,13 +1133,13 @@ class StoreConformance:
         status = store.status(NOW)
         assert (status.clients, status.items, status.item_bytes, status.queues) == (2, 4, 10_100, 1)
         assert (status.live_claims, store.status(NOW + DAY).live_claims) == (1, 0)
-        assert (status.pending_messages, status.acked_messages, status.receipts) == (1, 1, 1)
+        assert (status.pending_messages, status.acked_messages, status.receipts, status.acks) == (1, 1, 1, 0)
         assert status.message_bytes == len(closed) + 5
         assert status.stored_bytes >= 10_100
 
     def test_an_empty_store_counts_nothing(self, store):
         """Zero, and not None."""
-        assert replace(store.status(NOW), stored_bytes=0) == type(store.status(NOW))(*[0] * 10)
+        assert replace(store.status(NOW), stored_bytes=0) == type(store.status(NOW))(*[0] * 11)
 
     def test_purge_drops_acked_messages_and_expired_claims_only(self, store):
         """Items, receipts, waiting messages and live claims stay."""
@@ -1051,8 +1155,8 @@ class StoreConformance:
         before = snapshot(store, now=NOW + MINUTE)
         assert store.purge(NOW + MINUTE) == Purged(messages=2, claims=1)
         after = snapshot(store, now=NOW + MINUTE)
-        assert after[:4] == before[:4]
-        assert (after[4].acked_messages, after[4].pending_messages) == (0, 1)
+        assert after[:5] == before[:5]
+        assert (after[5].acked_messages, after[5].pending_messages) == (0, 1)
         with pytest.raises(NotFoundError):
             store.finish(expired.id)
         store.finish(live.id)

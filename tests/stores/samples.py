@@ -9,8 +9,9 @@ from labelvault.crypto.sign import SigningKey
 from labelvault.stores.base import Store
 from labelvault.stores.values import StoredItem
 from labelvault.wire.ahead import Status
+from labelvault.wire.answers import Ack
 from labelvault.wire.frame import sign_message
-from labelvault.wire.ids import ClientId, client_id, lease_mailbox, status_mailbox
+from labelvault.wire.ids import ClientId, client_id, contractor_mailbox, lease_mailbox, status_mailbox
 from labelvault.wire.items import LEAF_BYTES, ItemHeader, parse_header
 from labelvault.wire.messages import IssuerCertificate, Lease, LeaseOuter, Receipt
 from labelvault.wire.schema import encode_record
@@ -102,7 +103,7 @@ def leases_of(contractor: SigningKey, client=CLIENT) -> bytes:
 
 
 class Lab:
-    """A client whose issuer signs status messages."""
+    """A client whose issuer signs status messages and acks."""
 
     def __init__(self):
         self.identity, self.issuer = SigningKey.generate(), SigningKey.generate()
@@ -142,6 +143,18 @@ class Lab:
         )
         return sign_message(message, signer or self.issuer).data
 
+    def ack(self, contractor: bytes, *, signer=None, **fields) -> bytes:
+        """Of an answer to item 1."""
+        accepted, certificate = (b"f" * 32, "accepted"), self.certificate()
+        message = Ack(
+            self.id, PROJECT, contractor, b"l" * 32, item_id(1), "answer", *accepted, certificate, truncate(NOW)
+        )
+        return sign_message(replace(message, **fields), signer or self.issuer).data
+
+    def acks_to(self, contractor: bytes) -> bytes:
+        """The mailbox where a contractor's acks go."""
+        return contractor_mailbox(self.id, contractor)
+
 
 def snapshot(store: Store, mailboxes=(BOX,), now=NOW):
     """All that a store gives out: equal before and after whatever must change nothing."""
@@ -154,6 +167,7 @@ def snapshot(store: Store, mailboxes=(BOX,), now=NOW):
         ],
         [store.fetch(mailbox, after=0, limit=1000, now=NOW) for mailbox in mailboxes],
         store.receipts(after=0, limit=1000),
+        store.acks(after=0, limit=1000),
         store.queues(now),
         replace(store.status(now), stored_bytes=0),
     )

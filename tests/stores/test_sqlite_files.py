@@ -16,6 +16,7 @@ from labelvault.stores import open_store
 from labelvault.stores.checks import parse_receipt
 from labelvault.stores.sqlite import SQLiteStore
 from labelvault.stores.sqlite_files import parse_sqlite_url
+from labelvault.stores.sqlite_schema import SCHEMA_VERSION
 from labelvault.wire.items import LEAF_BYTES
 from tests.stores.samples import (
     BOX,
@@ -216,7 +217,7 @@ def test_an_unknown_schema_version_is_refused(filled, version, create):
     with pytest.raises(StoreError, match="schema version"):
         SQLiteStore(filled, create=create)
     assert filled.read_bytes() == before
-    altered(filled, "PRAGMA user_version = 2")
+    altered(filled, f"PRAGMA user_version = {SCHEMA_VERSION}")
     SQLiteStore(filled, create=create).close()
 
 
@@ -595,9 +596,10 @@ COLUMNS = {
     "items": "client item version project header size queue stored_hour checksum",
     "pieces": "client item version piece leaf data",
     "queues": "queue client project",
-    "tasks": "client item project queue done expires_ms claim contractor",
+    "tasks": "client item project queue done claimed_ms expires_ms claim contractor",
     "messages": "number mailbox hash posted_minute acked message",
-    "receipts": "number signer lease_id event received_minute frame",
+    "receipts": "number signer lease_id event client item received_minute frame",
+    "acks": "number client message verdict received_minute frame",
     "held_leases": "number client contractor item lease_id grant_hash expires_ms",
     "statuses": "mailbox client number serial at_ms",
     "sqlite_sequence": "name seq",

@@ -33,8 +33,10 @@ from labelvault.ledger.export import export_ledger, verify_export
 from labelvault.relay.protocol import ItemPart
 from labelvault.stores.checks import check_items, parse_receipt
 from labelvault.stores.values import StoredItem
+from labelvault.wire.answers import Ack
+from labelvault.wire.certified import open_certified
 from labelvault.wire.codec import decode, encode
-from labelvault.wire.frame import Signed, open_frame, parse_frame, sign_message
+from labelvault.wire.frame import Signed, frame_hash, open_frame, parse_frame, sign_message
 from labelvault.wire.items import ItemHeader, parse_header
 from labelvault.wire.messages import Denial, Grant, OpenRequest, Receipt
 from labelvault.wire.times import from_ms
@@ -194,6 +196,7 @@ def _handle(name: str, *, leased: bool) -> Callable[[Inputs, Path], None]:
             if answer is None and not changed:
                 raise Unanswered("junk")
             if answer is None:
+                assert name == "receipt"
                 assert database.rows("SELECT event FROM receipts") != []
             elif parse_frame(answer).type == Denial.TYPE:
                 # A request that has expired is denied without a trace: anyone could repeat it for ever.
@@ -201,6 +204,11 @@ def _handle(name: str, *, leased: bool) -> Callable[[Inputs, Path], None]:
                 assert changed == (denial.code != "stale" or database.rows("SELECT * FROM spent_keys") != [])
                 assert database.rows("SELECT * FROM leases") == []
                 raise DeniedError(denial.code)
+            elif parse_frame(answer).type == Ack.TYPE:
+                said = open_certified(answer, Ack, world.CLIENT)[0].message
+                assert (said.client, said.of, changed) == (world.CLIENT, frame_hash(raw(inputs, name)), True)
+                if said.verdict != "accepted":
+                    raise Unanswered(said.verdict)
             else:
                 _open_lease(load("lease_valid").inputs | {"lease": answer.hex()})
 
