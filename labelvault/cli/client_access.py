@@ -18,7 +18,7 @@ WAIVED: Final = (
     "Presence is waived: a thief at this desk gets what was open, plus what max_total and rate let through "
     "in the window; max_open never binds a thief."
 )
-"""The weaker statement, in so many words (DESIGN 1)."""
+"""The weaker statement, in so many words."""
 _LONGEST_LEASE: Final = timedelta(days=7)
 _CANT_UNDO: Final = (
     "Nothing new will be released. It can't undo what was seen or copied while a task was open, and a lease "
@@ -197,6 +197,28 @@ def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output
     with opened(home, passphrase) as client:
         client.revoke_contractor(name)
     out.result({"revoked": {"contractor": name}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+
+
+@revoke.command("batch", epilog=examples("labelvault client revoke batch eval week-14"))
+@click.argument("project")
+@click.argument("batch")
+@client_options
+def revoke_batch(project: str, batch: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Revoke a batch of tasks for everybody, with what is sealed into it later."""
+    with opened(home, passphrase) as client:
+        client.revoke_batch(project, batch)
+    facts = {"project": project, "batch": batch}
+    out.result({"revoked": facts, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+
+
+@revoke.command("project", epilog=examples("labelvault client revoke project eval"))
+@click.argument("project")
+@client_options
+def revoke_project(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Revoke a whole project for everybody, for good. `client freeze` is what can be undone."""
+    with opened(home, passphrase) as client:
+        client.revoke_project(project)
+    out.result({"revoked": {"project": project}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
 
 @click.command(epilog=examples("labelvault client freeze eval"))

@@ -58,7 +58,7 @@ def _refuse_taken(name: str, same_key: bool) -> None:
 
 
 def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) -> None:
-    """Revoke a grant or a contractor.
+    """Revoke a grant, a contractor, a batch of tasks or a project.
 
     Args:
         client: whose.

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final
 
 from labelvault.client import access, queries
+from labelvault.client.grants import task_batch_id
 from labelvault.client.home import create_home, read_vault_address
 from labelvault.client.project import Project
 from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
@@ -208,7 +209,7 @@ class Client:
         wrapped = self._root.wrap(submission.seed(), _SUBMISSION_LABEL + self.client_id + project)
         with self.database.transaction():
             self.database.execute(
-                "INSERT INTO projects VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?)",
+                "INSERT INTO projects VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, NULL)",
                 project,
                 name,
                 floor_bytes,
@@ -330,6 +331,24 @@ class Client:
             EnrolmentError: no such contractor.
         """
         access.revoke(self, "contractors", "key", "contractor", self.contractor(name).key)
+
+    def revoke_batch(self, project: str, batch: str) -> None:
+        """Refuse every task of a batch to everybody, at once and for good, also tasks that are sealed into it later.
+
+        Raises:
+            ProjectError: no such project.
+            GrantError: it has no batch of tasks of this name.
+        """
+        found = self.project(project)
+        access.revoke(self, "batches", "batch", "batch", task_batch_id(self.database, found.project_id, batch))
+
+    def revoke_project(self, name: str) -> None:
+        """Refuse everything of a project to everybody, at once and for good; `freeze` is what can be undone.
+
+        Raises:
+            ProjectError: no such project.
+        """
+        access.revoke(self, "projects", "project", "project", self.project(name).project_id)
 
     def freeze(self, project: str) -> None:
         """Stop all releases of a project, until `unfreeze`.

@@ -54,7 +54,7 @@ def resolve_scope(database: Database, project: ProjectId, scope: Scope) -> messa
     Raises:
         GrantScopeError: a name that is none of a batch of tasks or of a task here. Gold can't be granted.
     """
-    batches = [_batch_id(database, project, name) for name in scope.batches]
+    batches = [task_batch_id(database, project, name) for name in scope.batches]
     items = [_task_id(database, project, name) for name in scope.items]
     try:
         return messages.Scope(tuple(sorted(set(batches))), tuple(sorted(set(items))))
@@ -62,7 +62,12 @@ def resolve_scope(database: Database, project: ProjectId, scope: Scope) -> messa
         raise GrantScopeError(str(error)) from error
 
 
-def _batch_id(database: Database, project: ProjectId, name: str) -> bytes:
+def task_batch_id(database: Database, project: ProjectId, name: str) -> bytes:
+    """Return the id of a batch of tasks.
+
+    Raises:
+        GrantScopeError: there is none of this name; gold is none.
+    """
     row = database.row("SELECT batch FROM batches WHERE project = ? AND name = ? AND gold = 0", project, name)
     if row is None:
         raise GrantScopeError(

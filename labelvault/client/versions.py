@@ -82,7 +82,7 @@ def batch_id(target: SealTarget, source: SourceItem) -> bytes | None:
     gold = source.kind == "gold"
     with target.database.transaction():
         target.database.execute(
-            "INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, NULL)",
             random_bytes(ID_BYTES),
             target.project,
             source.batch,

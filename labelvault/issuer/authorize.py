@@ -24,11 +24,16 @@ PRESENCE_MAX_AGE: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """What the catalog says of the asked-for item, if it is a task that stands in a queue and can be opened."""
+    """What the catalog says of the asked-for item, if it is a task that stands in a queue and can be opened.
+
+    Attributes:
+        revoked: its batch was revoked.
+    """
 
     item: bytes
     project: bytes
     batch: bytes
+    revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Usage:
         epoch: the ledger's, 16 bytes.
         certified_until: when the issuer's certificate ends; no lease outlives it.
         accept_from: requests dated earlier are refused (a restored issuer answers nothing from before).
-        grant_revoked: the grant or its contractor was revoked.
+        grant_revoked: the grant, its contractor or its project was revoked.
         frozen: the project is frozen.
         key_spent: the request's one-time key was used before.
         task: facts of the asked-for item; None if there is no such task, or it is gold, a decoy or not a task.
@@ -292,6 +297,9 @@ def _check_scope(what: Asked, granted: Grant, usage: Usage) -> None:
         raise DeniedError("unknown")
     if task.batch not in granted.scope.batches and task.item not in granted.scope.items:
         raise DeniedError("unknown")
+    # Last, so that nobody learns of a batch that was never in his scope.
+    if task.revoked:
+        raise DeniedError("revoked")
 
 
 def _check_presence(what: Asked, granted: Grant, now: datetime) -> None:

@@ -38,11 +38,11 @@ class CatalogVersion:
 def task_facts(database: Database, item: bytes) -> TaskFacts | None:
     """Return an item's facts if it is a task in a queue with a current version, else None."""
     row = database.row(
-        "SELECT i.project, i.batch FROM items i JOIN batches b ON b.batch = i.batch"
+        "SELECT i.project, i.batch, b.revoked_ms IS NOT NULL FROM items i JOIN batches b ON b.batch = i.batch"
         " WHERE i.item = ? AND i.kind = 'task' AND i.version IS NOT NULL AND b.gold = 0",
         item,
     )
-    return None if row is None else TaskFacts(item, bytes(row[0]), bytes(row[1]))
+    return None if row is None else TaskFacts(item, bytes(row[0]), bytes(row[1]), bool(row[2]))
 
 
 def current_version(database: Database, client: bytes, item: bytes) -> CatalogVersion | None:

@@ -16,11 +16,12 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE projects (
   project BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor_bytes INTEGER NOT NULL,
   kek_id BLOB NOT NULL, kek_generation INTEGER NOT NULL, frozen INTEGER NOT NULL DEFAULT 0,
-  submission_public BLOB NOT NULL, submission_wrapped BLOB NOT NULL, created_ms INTEGER NOT NULL
+  submission_public BLOB NOT NULL, submission_wrapped BLOB NOT NULL, created_ms INTEGER NOT NULL,
+  revoked_ms INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE batches (
   batch BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, name TEXT NOT NULL,
-  gold INTEGER NOT NULL, UNIQUE (project, gold, name)
+  gold INTEGER NOT NULL, revoked_ms INTEGER, UNIQUE (project, gold, name)
 ) WITHOUT ROWID;
 CREATE TABLE items (
   item BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, kind TEXT NOT NULL, source TEXT NOT NULL,

@@ -102,7 +102,7 @@ class State:
         """Return what `authorize` needs to know of this moment."""
         now_ms = to_ms(now)
         revoked, frozen = self._database.rows(
-            "SELECT coalesce(g.revoked_ms, c.revoked_ms), p.frozen FROM grants g"
+            "SELECT coalesce(g.revoked_ms, c.revoked_ms, p.revoked_ms), p.frozen FROM grants g"
             " JOIN contractors c ON c.key = g.contractor JOIN projects p ON p.project = g.project"
             " WHERE g.hash = ?",
             grant.hash,
@@ -153,8 +153,9 @@ class State:
             "SELECT a.answer FROM answers a"
             " LEFT JOIN leases l ON l.lease_id = a.lease_id LEFT JOIN grants g ON g.hash = l.grant_hash"
             " LEFT JOIN contractors c ON c.key = g.contractor LEFT JOIN projects p ON p.project = g.project"
+            " LEFT JOIN items i ON i.item = l.item LEFT JOIN batches b ON b.batch = i.batch"
             " WHERE a.request_hash = ? AND (a.lease_id IS NULL OR (l.slot_ended_ms IS NULL AND l.expires_ms > ?"
-            " AND g.revoked_ms IS NULL AND c.revoked_ms IS NULL AND p.frozen = 0))",
+            " AND coalesce(g.revoked_ms, c.revoked_ms, p.revoked_ms, b.revoked_ms) IS NULL AND p.frozen = 0))",
             request_hash,
             to_ms(now),
         )

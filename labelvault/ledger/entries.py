@@ -160,20 +160,20 @@ class ReceiptEntry:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """A grant, or a contractor with all grants, was revoked.
+    """A grant was revoked; or a contractor with all grants; or a batch of tasks, or a whole project, for everybody.
 
     Attributes:
-        kind: `grant` or `contractor`.
-        id: the grant's id (16 bytes) or the contractor's key (32 bytes).
+        kind: `grant`, `contractor`, `batch` or `project`.
+        id: 16 bytes; of a contractor the key, 32 bytes.
     """
 
     at: datetime
-    kind: Annotated[str, OneOf("grant", "contractor")]
+    kind: Annotated[str, OneOf("grant", "contractor", "batch", "project")]
     id: Annotated[bytes, Between(16, 32)]
 
     def __post_init__(self) -> None:
-        if len(self.id) != (16 if self.kind == "grant" else 32):
-            raise FormatError("a grant's id has 16 bytes, a contractor's key 32")
+        if len(self.id) != (32 if self.kind == "contractor" else 16):
+            raise FormatError("a contractor's key has 32 bytes, any other id 16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,82 @@ class Frozen:
     at: datetime
     project: Id16
     frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A project's KEK, or the root key, was replaced: all that the old one wrapped is wrapped by the new one.
+
+    Attributes:
+        what: `kek` or `root`.
+        project: of a KEK; None for the root key.
+        generation: of the new KEK, whose older generations are destroyed; 0 for the root key.
+    """
+
+    at: datetime
+    what: Annotated[str, OneOf("kek", "root")]
+    project: Id16 | None
+    generation: Annotated[int, UInt(0, 2**32)]
+
+    def __post_init__(self) -> None:
+        if (self.what == "kek") != (self.project is not None) or (self.what == "kek") != (self.generation > 0):
+            raise FormatError("a KEK has a project and a generation, the root key neither")
+
+
+@dataclass(frozen=True, slots=True)
+class Shredded:
+    """A project's KEKs and wraps were destroyed: nothing that was sealed opens any more but by leases that live.
+
+    Attributes:
+        keks: KEK generations that were destroyed.
+        versions: item versions whose wraps were destroyed.
+    """
+
+    at: datetime
+    project: Id16
+    keks: Annotated[int, UInt(1, 2**32)]
+    versions: Annotated[int, UInt(0, 2**48)]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """This ledger follows another one, which is known up to a checkpoint only; first entry but its certificate.
+
+    What the old ledger recorded after that checkpoint is unknown here, unless a later copy of it is found.
+
+    Attributes:
+        epoch: of the old ledger.
+        size: how many entries of it are known.
+        root: RFC 6962 root hash over those.
+        backup_at: the last known entry's time.
+    """
+
+    at: datetime
+    epoch: Id16
+    size: Annotated[int, UInt(0, 2**48)]
+    root: Hash32
+    backup_at: datetime
+
+    def __post_init__(self) -> None:
+        if self.backup_at > self.at:
+            raise FormatError("a ledger is restored before its backup was made")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarmed:
+    """An enrolled key asked for what no queue shows: a decoy, or an item that is no task.
+
+    Attributes:
+        item: that was asked for.
+        about: `honey` for a decoy, `not-a-task` for anything else that exists.
+    """
+
+    at: datetime
+    request_hash: Hash32
+    contractor: Key32
+    project: Id16
+    item: Id16
+    about: Annotated[str, OneOf("honey", "not-a-task")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +274,22 @@ class Junk:
             raise FormatError("a count of junk ends before it begins")
 
 
-Entry: TypeAlias = Certified | Sealed | Enrolled | Granted | Released | Denied | ReceiptEntry | Revoked | Frozen | Junk
+Entry: TypeAlias = (
+    Certified
+    | Sealed
+    | Enrolled
+    | Granted
+    | Released
+    | Denied
+    | ReceiptEntry
+    | Revoked
+    | Frozen
+    | Rotated
+    | Shredded
+    | Restored
+    | Alarmed
+    | Junk
+)
 
 KINDS: Final[dict[str, type[Entry]]] = {
     "certified": Certified,
@@ -210,6 +301,10 @@ KINDS: Final[dict[str, type[Entry]]] = {
     "receipt": ReceiptEntry,
     "revoked": Revoked,
     "frozen": Frozen,
+    "rotated": Rotated,
+    "shredded": Shredded,
+    "restored": Restored,
+    "alarm": Alarmed,
     "junk": Junk,
 }
 _NAMES: Final = {record: name for name, record in KINDS.items()}

@@ -58,7 +58,7 @@ USAGE = Usage(
     grant_revoked=False,
     frozen=False,
     key_spent=False,
-    task=TaskFacts(ITEM, PROJECT, BATCH),
+    task=TaskFacts(ITEM, PROJECT, BATCH, False),
     open_leases=1,
     total_leases=9,
     released_last_hour=4,
@@ -136,13 +136,20 @@ TABLE: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("frozen", "frozen", {"usage": {"frozen": True}}, {}),
     ("one-time key spent", "replayed", {"usage": {"key_spent": True}}, {}),
     ("no such task", "unknown", {"usage": {"task": None}}, {}),
-    ("facts of another item", "unknown", {"usage": {"task": TaskFacts(OTHER, PROJECT, BATCH)}}, {}),
-    ("task of another project", "unknown", {"usage": {"task": TaskFacts(ITEM, OTHER, BATCH)}}, {}),
+    ("facts of another item", "unknown", {"usage": {"task": TaskFacts(OTHER, PROJECT, BATCH, False)}}, {}),
+    ("revoked batch", "revoked", {"usage": {"task": TaskFacts(ITEM, PROJECT, BATCH, True)}}, {}),
+    (
+        "revoked batch out of scope",
+        "unknown",
+        {"usage": {"task": TaskFacts(ITEM, PROJECT, OTHER, True)}},
+        {"usage": {"task": TaskFacts(ITEM, PROJECT, OTHER, False)}, "grant": {"scope": Scope((OTHER,), ())}},
+    ),
+    ("task of another project", "unknown", {"usage": {"task": TaskFacts(ITEM, OTHER, BATCH, False)}}, {}),
     (
         "batch out of scope",
         "unknown",
-        {"usage": {"task": TaskFacts(ITEM, PROJECT, OTHER)}},
-        {"usage": {"task": TaskFacts(ITEM, PROJECT, OTHER)}, "grant": {"scope": Scope((OTHER,), ())}},
+        {"usage": {"task": TaskFacts(ITEM, PROJECT, OTHER, False)}},
+        {"usage": {"task": TaskFacts(ITEM, PROJECT, OTHER, False)}, "grant": {"scope": Scope((OTHER,), ())}},
     ),
     (
         "item out of scope",
@@ -293,7 +300,12 @@ STATES = st.fixed_dictionaries(
         "released_last_hour": st.integers(3, 6),
     }
 )
-HIDDEN = [None, TaskFacts(ITEM, PROJECT, OTHER), TaskFacts(ITEM, OTHER, BATCH), TaskFacts(OTHER, PROJECT, BATCH)]
+HIDDEN = [
+    None,
+    TaskFacts(ITEM, PROJECT, OTHER, False),
+    TaskFacts(ITEM, OTHER, BATCH, False),
+    TaskFacts(OTHER, PROJECT, BATCH, False),
+]
 
 
 @given(
@@ -353,7 +365,7 @@ def test_F14_an_approval_can_not_be_moved(moved: dict[str, Any]) -> None:
     grant = case.grant if "grant_hash" not in moved else _other_grant(case)
     message = replace(message, grant_hash=grant.hash)
     request = sign_message(message, DESK, stolen)
-    usage = replace(case.usage, task=TaskFacts(message.item, PROJECT, BATCH))
+    usage = replace(case.usage, task=TaskFacts(message.item, PROJECT, BATCH, False))
     if message.replaces:
         usage = replace(usage, replaces=LiveLease(LEASE, grant.hash, DESK.public_key, ITEM))
     with pytest.raises(DeniedError, match="presence"):
@@ -389,7 +401,7 @@ def test_G4_nothing_but_authorize_makes_a_verdict() -> None:
     for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="copied"):
             duplicate(verdict)
-    other = Case(request={"item": OTHER}, usage={"task": TaskFacts(OTHER, PROJECT, BATCH)}).request
+    other = Case(request={"item": OTHER}, usage={"task": TaskFacts(OTHER, PROJECT, BATCH, False)}).request
     for name in Authorized.__slots__:
         with pytest.raises(AttributeError):
             setattr(verdict, name, other)

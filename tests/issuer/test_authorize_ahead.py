@@ -74,7 +74,7 @@ def test_a_prekey_gets_the_lease_of_its_own_grant_and_key() -> None:
         ("unknown", {"item": OTHER}),
         ("unknown", {"usage": {"task": None}}),
         ("unknown", {"usage": {"issuer": b"x" * 32}}),
-        ("unknown", {"usage": {"task": TaskFacts(ITEM, PROJECT, b"x" * 16)}}),
+        ("unknown", {"usage": {"task": TaskFacts(ITEM, PROJECT, b"x" * 16, False)}}),
         ("epoch", {"bundle": {"epoch": b"x" * 16}}),
         ("stale", {"bundle": {"at": NOW - timedelta(days=1), "expires_at": NOW}}),
         ("stale", {"bundle": {"at": NOW + SKEW + MS, "expires_at": NOW + timedelta(days=1)}}),

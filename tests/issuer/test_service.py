@@ -17,8 +17,8 @@ from labelvault.client import AnswerReport, Limits, Scope
 from labelvault.contractor import Contractor
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
-from labelvault.errors import ClockError, GrantExpiredError, StoreError
-from labelvault.ledger.entries import Denied, ReceiptEntry, Released
+from labelvault.errors import ClockError, GrantExpiredError, GrantScopeError, StoreError
+from labelvault.ledger.entries import Denied, ReceiptEntry, Released, Revoked
 from labelvault.wire.frame import Signed, parse_frame, sign_message
 from labelvault.wire.ids import contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import Denial, Lease, OpenRequest, Receipt
@@ -67,7 +67,10 @@ def test_R1_a_repeated_request_gets_the_identical_answer_and_grows_nothing(world
     assert len(entries(world, Released)) == 1
 
 
-@pytest.mark.parametrize("end", ["close", "expiry", "freeze", "revoke grant", "revoke contractor", "renewal"])
+@pytest.mark.parametrize(
+    "end",
+    ["close", "expiry", "freeze", "revoke grant", "revoke contractor", "revoke batch", "revoke project", "renewal"],
+)
 def test_R7_a_stored_answer_is_withheld_once_its_lease_is_over(world: World, end: str) -> None:
     """After close, expiry, freeze, revocation or renewal the same bytes get a denial, and no entry is added."""
     me, joined = world.worker()
@@ -83,6 +86,10 @@ def test_R7_a_stored_answer_is_withheld_once_its_lease_is_over(world: World, end
         world.lab.revoke_grant(joined.grant.message.grant_id)
     elif end == "revoke contractor":
         world.lab.revoke_contractor("ada")
+    elif end == "revoke batch":
+        world.lab.revoke_batch("eval", "w1")
+    elif end == "revoke project":
+        world.lab.revoke_project("eval")
     else:
         lease_outer(issuer.handle(world.ask(me, joined, world.task(), replaces=request.hash).data))
     before = dump(world.client_db)
@@ -348,7 +355,7 @@ def test_a_lease_ends_with_its_grant(world: World) -> None:
     assert denial_code(issuer.handle(world.ask(me, joined, world.task()).data)) == "expired"
 
 
-@pytest.mark.parametrize("what", ["grant", "contractor"])
+@pytest.mark.parametrize("what", ["grant", "contractor", "batch", "project"])
 def test_revocation_counts_at_once_in_a_running_issuer(world: World, what: str) -> None:
     """Another process revokes; the next request is refused, in an issuer that was started before."""
     me, joined = world.worker()
@@ -357,10 +364,28 @@ def test_revocation_counts_at_once_in_a_running_issuer(world: World, what: str) 
     other = world.open_client()
     if what == "grant":
         other.revoke_grant(joined.grant.message.grant_id)
-    else:
+    elif what == "contractor":
         other.revoke_contractor("ada")
+    elif what == "batch":
+        other.revoke_batch("eval", "w1")
+    else:
+        other.revoke_project("eval")
     assert denial_code(issuer.handle(world.ask(me, joined, world.task("two")).data)) == "revoked"
     assert len(entries(world, Released)) == 1
+    assert [entry.kind for entry in entries(world, Revoked)] == [what]
+
+
+def test_a_revoked_batch_leaves_the_others_alone_and_tells_strangers_nothing(world: World) -> None:
+    """Tasks of another batch open; whoever never had the revoked batch in scope hears `unknown`, as of any batch."""
+    me, joined = world.worker()
+    stranger, elsewhere = world.worker("ben", scope=Scope(batches=["w2"]))
+    issuer = world.issuer()
+    world.lab.revoke_batch("eval", "w1")
+    lease_outer(issuer.handle(world.ask(me, joined, world.task("four")).data))
+    assert denial_code(issuer.handle(world.ask(stranger, elsewhere, world.task()).data)) == "unknown"
+    for name in ("gold", "nothing"):
+        with pytest.raises(GrantScopeError):
+            world.lab.revoke_batch("eval", name)
 
 
 # Receipts

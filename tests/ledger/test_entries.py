@@ -13,6 +13,7 @@ from labelvault.errors import FormatError
 from labelvault.ledger.entries import (
     KINDS,
     MAX_ENTRY_BYTES,
+    Alarmed,
     Certified,
     Denied,
     Enrolled,
@@ -23,8 +24,11 @@ from labelvault.ledger.entries import (
     ReceiptEntry,
     Released,
     ReleasedItem,
+    Restored,
     Revoked,
+    Rotated,
     Sealed,
+    Shredded,
     decode_entry,
     encode_entry,
 )
@@ -77,7 +81,14 @@ EXAMPLES: list[Entry] = [
     ReceiptEntry(at=AT, lease_id=A32, contractor=B32, event="closed", erased="best-effort"),
     Revoked(at=AT, kind="grant", id=A16),
     Revoked(at=AT, kind="contractor", id=A32),
+    Revoked(at=AT, kind="batch", id=A16),
+    Revoked(at=AT, kind="project", id=A16),
     Frozen(at=AT, project=A16, frozen=True),
+    Rotated(at=AT, what="kek", project=A16, generation=2),
+    Rotated(at=AT, what="root", project=None, generation=0),
+    Shredded(at=AT, project=A16, keks=2, versions=0),
+    Restored(at=LATER, epoch=A16, size=41, root=A32, backup_at=AT),
+    Alarmed(at=AT, request_hash=A32, contractor=B32, project=A16, item=B16, about="honey"),
     Junk(at=LATER, since=AT, count=12),
 ]
 
@@ -144,7 +155,7 @@ def test_unknown_and_missing_fields_are_refused(entry: Entry) -> None:
         value | {"format": 0},
         value | {"format": 2},
         value | {"format": True},
-        value | {"kind": "restored"},
+        value | {"kind": "leaked"},
         value | {"kind": 1},
         value | {"kind": None},
         value | {"entry": None},
@@ -226,6 +237,15 @@ def test_other_contradictions() -> None:
         Revoked(at=AT, kind="grant", id=A32)
     with pytest.raises(FormatError):
         Revoked(at=AT, kind="contractor", id=A16)
+    for kind in ("batch", "project"):
+        with pytest.raises(FormatError):
+            Revoked(at=AT, kind=kind, id=A32)
+    with pytest.raises(FormatError):
+        Rotated(at=AT, what="root", project=A16, generation=0)
+    with pytest.raises(FormatError):
+        Rotated(at=AT, what="kek", project=A16, generation=0)
+    with pytest.raises(FormatError):
+        Restored(at=AT, epoch=A16, size=0, root=A32, backup_at=LATER)
     with pytest.raises(FormatError):
         Junk(at=AT, since=LATER, count=1)
 

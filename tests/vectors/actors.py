@@ -80,9 +80,9 @@ def _fill(database: Database, *, leased: bool) -> None:
     for name, key in (("helper", world.HELPER), ("desk", world.DESK)):
         database.execute("INSERT INTO contractors VALUES (?, ?, ?, NULL)", key.public_key, name, b"card")
     database.execute(
-        "INSERT INTO projects VALUES (?, 'eval', 256, ?, 1, 0, ?, ?, ?)", world.PROJECT, KEK_ID, b"", b"", at
+        "INSERT INTO projects VALUES (?, 'eval', 256, ?, 1, 0, ?, ?, ?, NULL)", world.PROJECT, KEK_ID, b"", b"", at
     )
-    database.execute("INSERT INTO batches VALUES (?, ?, 'w14', 0)", world.BATCH, world.PROJECT)
+    database.execute("INSERT INTO batches VALUES (?, ?, 'w14', 0, NULL)", world.BATCH, world.PROJECT)
     grant = world.GRANT
     database.execute(
         "INSERT INTO grants VALUES (?, ?, ?, ?, ?, NULL)",

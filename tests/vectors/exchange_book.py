@@ -122,7 +122,7 @@ USAGE: dict[str, Any] = {
     "grant_revoked": False,
     "frozen": False,
     "key_spent": False,
-    "task": {"item": world.TASK.hex(), "project": world.PROJECT.hex(), "batch": world.BATCH.hex()},
+    "task": {"item": world.TASK.hex(), "project": world.PROJECT.hex(), "batch": world.BATCH.hex(), "revoked": False},
     "open_leases": 0,
     "total_leases": 199,
     "released_last_hour": 29,
@@ -200,7 +200,8 @@ def _authorize(book: Book) -> None:
     granted("grant-of-another-issuer", "the grant names another issuer", "unknown", issuer=STRANGER.public_key)
     granted("grant-not-yet-valid", "the grant begins in a millisecond", "not-yet-valid", not_before=NOW + MS)
     granted("grant-expired", "the grant ends at this very millisecond", "expired", expires_at=NOW)
-    usage("revoked", "the grant was revoked", "revoked", grant_revoked=True)
+    usage("revoked", "the grant, its contractor or its project was revoked", "revoked", grant_revoked=True)
+    usage("batch-revoked", "the task's batch was revoked", "revoked", task=USAGE["task"] | {"revoked": True})
     usage("frozen", "the project is frozen", "frozen", frozen=True)
     usage("key-spent", "the one-time key was used before", "replayed", key_spent=True)
     usage("no-such-task", "unknown, gold, a decoy or no task", "unknown", task=None)
