@@ -182,7 +182,7 @@ class PresenceDevice:
         """Cosign a draft; returns 64 bytes for the desk, which finishes its card with them.
 
         Raises:
-            As `read_draft`.
+            FormatError, SignatureError, EnrolmentError: as `read_draft`.
         """
         return cosign_draft(self.read_draft(draft), self._key)
 
@@ -254,7 +254,7 @@ class PresenceDevice:
         It is examined anew, because time has passed since it was shown, and remembered before it leaves.
 
         Raises:
-            As `examine`.
+            LabelVaultError: of the kinds of `examine`.
         """
         question = self.examine(question.request.data)
         now = self.now()
