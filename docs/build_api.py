@@ -197,7 +197,7 @@ def _docstring(thing: griffe.Object | griffe.Alias) -> Iterator[str]:
 
 def _term(kind: str, element: object) -> str:
     name = getattr(element, "annotation", "") if kind in ("raises", "yields") else getattr(element, "name", "")
-    return ", ".join(f"`{each.strip()}`" for each in str(name).split(",") if each.strip())
+    return ", ".join(f"`{each}`" for each in re.findall(r"[\w.*]+", str(name)))
 
 
 def _item(term: str, description: str) -> str:
