@@ -53,6 +53,7 @@ def grant_facts(record: GrantRecord) -> dict[str, object]:
         "project": record.project,
         "tier": record.tier,
         "presence": record.presence,
+        "not_before": record.not_before,
         "expires_at": record.expires_at,
         "max_open": limits.max_open,
         "max_total": limits.max_total,
@@ -60,6 +61,9 @@ def grant_facts(record: GrantRecord) -> dict[str, object]:
         "lease_ttl_s": limits.lease_ttl_s,
         "open": record.open,
         "total": record.total,
+        "last_hour": record.last_hour,
+        "batches": list(record.batches),
+        "tasks": list(record.tasks),
         "revoked": record.revoked,
     }
 

@@ -88,6 +88,7 @@ def _membership(joined: Membership) -> Any:
     return facts_table(
         [
             ("client", joined.client.hex()),
+            ("grant", joined.grant.message.grant_id.hex()),
             ("tier", joined.tier),
             ("presence", joined.presence),
             ("access until", f"{moment(joined.expires_at)} ({left})"),
@@ -99,20 +100,46 @@ def _membership(joined: Membership) -> Any:
 @command.command("list", epilog=examples("labelvault contractor list", "labelvault contractor list --json"))
 @contractor_options
 def list_openings(home: Path, passphrase: Passphrase, out: Output) -> None:
-    """List what was opened here, with the time that is left."""
+    """List the grants that were joined, newest first, and what was opened here, with the time that is left."""
     now = datetime.now(UTC)
     with opened(home, passphrase) as me:
-        joined = me.joined
+        grants = me.memberships()
         openings = me.openings()
     facts = {
-        "joined": _membership_facts(joined) if joined is not None else None,
+        "joined": _membership_facts(grants[0]) if grants else None,
+        "grants": [_membership_facts(each) for each in grants],
         "openings": [opening_facts(each, now) for each in openings],
     }
     out.result(
         facts,
-        *([_membership(joined)] if joined is not None else ["Not joined yet."]),
+        *([_membership(grants[0]), _grants(grants, now)] if grants else ["Not joined yet."]),
         _openings(openings, now),
     )
+
+
+def _grants(grants: list[Membership], now: datetime) -> Any:
+    return table(
+        "Grants",
+        ["grant", "project", "state", "left", "open at once#", "in all#", "an hour#"],
+        [
+            (
+                each.grant.message.grant_id,
+                each.project,
+                _state(each, now),
+                span(each.expires_at - now),
+                each.grant.message.limits.max_open,
+                each.grant.message.limits.max_total,
+                each.grant.message.limits.per_hour,
+            )
+            for each in grants
+        ],
+    )
+
+
+def _state(joined: Membership, now: datetime) -> Any:
+    if joined.expires_at <= now:
+        return cell("expired", "red")
+    return cell("not begun", "magenta") if joined.grant.message.not_before > now else cell("active", "green")
 
 
 def opening_facts(record: OpeningRecord, now: datetime) -> dict[str, Any]:
@@ -135,10 +162,10 @@ def _openings(openings: list[OpeningRecord], now: datetime) -> Any:
         ["state", "left", "item", "lease", "files", "erased"],
         [
             (
-                cell(each.state, "yellow" if each.state == "open" else "green"),
+                cell(each.state, "bold magenta" if each.state == "open" else "green"),
                 span(each.expires_at - now) if each.state == "open" else "",
-                each.item.hex(),
-                each.lease_id.hex()[:16],
+                each.item,
+                each.lease_id,
                 each.folder or "",
                 each.erased or "",
             )
@@ -153,7 +180,7 @@ def _openings(openings: list[OpeningRecord], now: datetime) -> Any:
 def close(lease: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Close an opening that wrote files: erase them and tell the client. The id may be shortened."""
     with opened(home, passphrase) as me:
-        found = the_one(lease, [each.lease_id for each in me.openings()])
+        found = the_one(lease, (each.lease_id for each in me.openings()))
         me.close_opening(found)
         erased = next(each.erased for each in me.openings() if each.lease_id == found)
     out.result({"lease": found, "state": "closed", "erased": erased}, f"Closed ({erased}).")

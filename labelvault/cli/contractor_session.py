@@ -12,8 +12,9 @@ from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, moment, span
 from labelvault.cli.signals import Ending, told_to_end
-from labelvault.cli.values import GRANT_ID, ITEM_ID
-from labelvault.contractor import Opening
+from labelvault.cli.values import ID_START, ITEM_ID, the_one
+from labelvault.contractor import Contractor, Opening
+from labelvault.wire.ids import ID_BYTES
 
 _TICK_S = 1.0
 _CLEAR_LINE = "\r\x1b[2K"
@@ -31,9 +32,9 @@ def add_to(group: click.Group) -> None:
         "labelvault contractor open 576429f50825042cda7fff69d5eae683 --to ./task",
     ),
 )
-@click.argument("item", type=ITEM_ID)
+@click.argument("item", type=ID_START)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Write the task's files (0600) and return.")
-@click.option("--grant", type=GRANT_ID, help="Use this grant. [default: the newest one]")
+@click.option("--grant", type=ID_START, help="Use this grant; its id may be shortened. [default: the newest one]")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1, max=600),
@@ -44,9 +45,9 @@ def add_to(group: click.Group) -> None:
 )
 @contractor_options
 def open_item(
-    item: bytes,
+    item: str,
     to: Path | None,
-    grant: bytes | None,
+    grant: str | None,
     timeout: float,
     home: Path,
     passphrase: Passphrase,
@@ -54,13 +55,15 @@ def open_item(
 ) -> None:
     """Open the task ITEM and show it with what it requires, until Enter, Ctrl-C or the end of its time.
 
+    The id may be shortened where this home has opened the task before.
     The key and the text live in a process of their own, which exits before the receipt says so. With --to the
     files stay until `labelvault contractor close LEASE`. With --json the text is not shown.
     """
     with opened(home, passphrase) as me:
+        task, grant_id = _task(me, item), _grant(me, grant)
         out.note("Asking the issuer...")
-        opening = me.begin(item, timeout_s=timeout, grant_id=grant, output=to)
-        facts = {"item": item, "lease": opening.lease_id, "expires_at": opening.expires_at}
+        opening = me.begin(task, timeout_s=timeout, grant_id=grant_id, output=to)
+        facts = {"item": task, "lease": opening.lease_id, "expires_at": opening.expires_at}
         if to is not None:
             out.result(
                 {**facts, "state": "open", "folder": to},
@@ -76,6 +79,20 @@ def open_item(
     if opening.erased != "process-exit":
         gone = "Closed; the key is gone. The file that the text went to is yours to delete, and the receipt says so."
     out.result({**facts, "state": "closed", "erased": opening.erased}, gone)
+
+
+def _task(me: Contractor, start: str) -> bytes:
+    """Return the task's id; a shortened one is looked up among what was opened here."""
+    if len(start) >= 2 * ID_BYTES:
+        return ITEM_ID.convert(start, None, None)
+    return the_one(start, {each.item for each in me.openings()}, "Write all 32 digits of a task that is new here.")
+
+
+def _grant(me: Contractor, start: str | None) -> bytes | None:
+    """Return the grant's id; a whole one that was not joined is left to the library to refuse."""
+    if start is None or len(start) == 2 * ID_BYTES:
+        return None if start is None else bytes.fromhex(start)
+    return the_one(start, {each.grant.message.grant_id for each in me.memberships()})
 
 
 def _hold(opening: Opening, out: Output) -> None:

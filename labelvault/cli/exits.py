@@ -90,6 +90,12 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     (errors.LeaseError, Outcome(REFUSED, "See what is open: labelvault contractor list.")),
     (errors.LargePartError, Outcome(BAD_INPUT, "Get it as a file: labelvault contractor open ITEM --to DIR.")),
     (
+        errors.ApprovalRefusedError,
+        Outcome(REFUSED, "Look at what the device shows; approve nothing that you did not ask for."),
+    ),
+    (errors.ApprovalTimeoutError, Outcome(UNREACHABLE, "Bring the presence device, and open the task again.")),
+    (errors.PresenceError, Outcome(REFUSED, "Open the task again, and approve it on the presence device.")),
+    (
         errors.SignatureError,
         Outcome(AUTHENTICITY, "Don't go on; get the file again from its sender, another way than before."),
     ),

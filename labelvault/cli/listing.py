@@ -10,7 +10,8 @@ from rich.text import Text
 
 LEAST_DIGITS: Final = 12
 """Of a shortened id: among a million ids, another one begins so once in 280 such lists. Commands take eight or more."""
-_BOX_STYLE: Final = "bold cyan"
+_UNBOUNDED: Final = 100_000
+_HEADER_STYLE: Final = "bold cyan"
 
 
 class Id:
@@ -46,7 +47,8 @@ class Listing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Show it, with whole ids if they fit."""
         table = self._built({})
-        if Measurement.get(console, options, table).maximum > options.max_width:
+        # Measured as if there were room: within the true width everything is said to fit.
+        if Measurement.get(console, options.update(max_width=_UNBOUNDED), table).maximum > options.max_width:
             table = self._built(self._shortest())
         yield table
 
@@ -61,11 +63,21 @@ class Listing:
 
     def _built(self, digits: dict[int, int]) -> Table:
         built = Table(
-            title=Text(self._title), title_justify="left", title_style="bold", header_style=_BOX_STYLE, box=None
+            title=Text(self._title),
+            title_justify="left",
+            title_style="bold",
+            header_style=_HEADER_STYLE,
+            box=None,
+            pad_edge=False,
         )
-        for name in self._columns:
-            justify, heading = ("right", name[:-1]) if name.endswith("#") else ("left", name)
-            built.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        for place, name in enumerate(self._columns):
+            # Everything else can be folded and still be read; a folded id can't be copied.
+            built.add_column(
+                name.removesuffix("#"),
+                justify="right" if name.endswith("#") else "left",
+                overflow="fold",
+                no_wrap=place in digits,
+            )
         for row in self._rows:
             built.add_row(
                 *(Text(cell.hex[: digits.get(at)]) if isinstance(cell, Id) else cell for at, cell in enumerate(row))

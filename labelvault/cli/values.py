@@ -90,8 +90,13 @@ class IdStart(click.ParamType[object]):
         return text
 
 
-def the_one(start: str, ids: Iterable[bytes]) -> bytes:
+def the_one(start: str, ids: Iterable[bytes], none: str = "See the ids: labelvault contractor list.") -> bytes:
     """Return the one id that begins so.
+
+    Args:
+        start: hex digits.
+        ids: to look among.
+        none: what to do when none begins so.
 
     Raises:
         WrongUsage: none does, or several.
@@ -100,7 +105,7 @@ def the_one(start: str, ids: Iterable[bytes]) -> bytes:
     if len(found) != 1:
         raise WrongUsage(
             f"{'several ids begin' if found else 'nothing here begins'} with {start}",
-            "Write more digits of it." if found else "See the ids: labelvault contractor list.",
+            "Write more digits of it." if found else none,
         )
     return found[0]
 
@@ -108,8 +113,12 @@ def the_one(start: str, ids: Iterable[bytes]) -> bytes:
 DURATION: Final = DurationType()
 MOMENT: Final = MomentType()
 ITEM_ID: Final = HexId(16)
-GRANT_ID: Final = HexId(16)
 ID_START: Final = IdStart()
+
+
+def ago(value: timedelta | datetime) -> datetime:
+    """Turn what `MOMENT` parsed into a time that lies back, in whole milliseconds."""
+    return from_now(-value if isinstance(value, timedelta) else value)
 
 
 def from_now(value: timedelta | datetime) -> datetime:

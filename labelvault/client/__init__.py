@@ -3,6 +3,7 @@
 May import: everything but `vendor`, `contractor`, `drill`, `story` and `cli`.
 """
 
+from labelvault.client.browsing import ItemFilter, ItemPage, LedgerLine, ProjectRecord
 from labelvault.client.client import Client
 from labelvault.client.grants import Limits, Scope
 from labelvault.client.project import Project
@@ -39,12 +40,16 @@ __all__ = [
     "Grant",
     "GrantRecord",
     "Issuer",
+    "ItemFilter",
+    "ItemPage",
     "ItemRecord",
+    "LedgerLine",
     "LedgerSummary",
     "Limits",
     "OpeningSummary",
     "PassphraseRoot",
     "Project",
+    "ProjectRecord",
     "QueueSummary",
     "RestoredVersion",
     "RootKey",

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from labelvault.client import access, queries
+from labelvault.client import access, browsing, queries
+from labelvault.client.browsing import LedgerLine, ProjectRecord
 from labelvault.client.grants import task_batch_id
 from labelvault.client.home import create_home, read_vault_address
 from labelvault.client.project import Project
@@ -240,6 +241,10 @@ class Client:
         rows = self.database.rows("SELECT project, name FROM projects ORDER BY name")
         return [Project(self, ProjectId(bytes(project)), str(name)) for project, name in rows]
 
+    def project_records(self) -> list[ProjectRecord]:
+        """List projects by name, with their state and how much of everything they have."""
+        return browsing.project_records(self.database)
+
     # Contractors
 
     def enroll(self, card: bytes, *, fingerprint: str, name: str) -> ContractorRecord:
@@ -402,6 +407,18 @@ class Client:
             LedgerError: the ledger does not hold together.
         """
         return queries.ledger_export(self._log, self._issuer_identity)
+
+    def ledger_lines(self, last: int = 20, kind: str | None = None) -> list[LedgerLine]:
+        """Return the newest entries, oldest first, with the catalog's names for what they name. Verifies nothing.
+
+        Args:
+            last: at most so many.
+            kind: only entries of this kind, such as `released` or `denied`.
+
+        Raises:
+            FormatError: no such kind.
+        """
+        return browsing.ledger_lines(self.database, self._log, last, kind)
 
     def ledger_entries(self) -> list[Entry]:
         """Return all entries in order."""

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from labelvault.client.browsing import ItemFilter, ItemPage, find_item, page_items
 from labelvault.client.comparing import compare_versions
 from labelvault.client.export import export_project
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
@@ -27,11 +28,10 @@ from labelvault.client.restoring import restore_version
 from labelvault.client.sealing import seal_folder
 from labelvault.client.single import seal_file
 from labelvault.client.versions import SealTarget
-from labelvault.envelope.metadata import KINDS, Metadata
+from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.stream import ByteSource
-from labelvault.errors import FormatError, ProjectError
 from labelvault.ledger.entries import Granted
-from labelvault.wire.ids import ID_BYTES, ProjectId
+from labelvault.wire.ids import ProjectId
 from labelvault.wire.messages import Limits
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import from_ms, truncate
@@ -114,7 +114,7 @@ class Project:
         return plan_folder(source, database, self.project_id, max(floor_bytes, source.settings.floor_bytes))
 
     def items(self, kind: str | None = None) -> list[ItemRecord]:
-        """List current versions, ordered by kind and name.
+        """List current versions, ordered by kind, batch and name.
 
         Args:
             kind: only this one of guideline, rubric, gold, task, attachment.
@@ -122,43 +122,33 @@ class Project:
         Raises:
             FormatError: no such kind.
         """
-        if kind is not None and kind not in KINDS:
-            raise FormatError(f"no such kind; one of {', '.join(KINDS)}")
-        rows = self._client.database.rows(
-            "SELECT i.item, i.name, i.kind, b.name, v.version, v.payload_bytes, v.sealed_ms, v.metadata"
-            " FROM items i JOIN versions v ON v.item = i.item AND v.version = i.version"
-            " LEFT JOIN batches b ON b.batch = i.batch WHERE i.project = ? AND (? IS NULL OR i.kind = ?)"
-            " ORDER BY i.kind, b.name, i.name, i.item",
-            self.project_id,
-            kind,
-            kind,
-        )
-        return [_item_record(row) for row in rows]
+        return list(self.page(ItemFilter(kind=kind)).items)
+
+    def page(self, wanted: ItemFilter, after: bytes | None = None, limit: int | None = None) -> ItemPage:
+        """List a part of the current versions, ordered by kind, batch and name.
+
+        Args:
+            wanted: which.
+            after: begin behind this item, 16 bytes: `next` of the part before.
+            limit: at most so many; by default all.
+
+        Raises:
+            FormatError: no such kind.
+            ProjectError: no such batch.
+        """
+        return page_items(self._client.database, self.project_id, wanted, after, limit)
 
     def find(self, name: str) -> bytes:
         """Return the id of an item.
 
         Args:
-            name: the id in hex, a source as `ExportFault` has it, or a name that one item alone has.
+            name: a source as `ExportFault` has it, a name that one item alone has, or the id in hex, of which eight
+                digits or more are enough where they fit one item alone.
 
         Raises:
             ProjectError: no item is named so, or several are.
         """
-        database, item = self._client.database, b""
-        if len(name) == 2 * ID_BYTES and set(name.lower()) <= set("0123456789abcdef"):
-            item = bytes.fromhex(name)
-        for column, value in (("item", item), ("source", name), ("name", name)):
-            # `column` is one of three words of this function's own.
-            rows = database.rows(f"SELECT item FROM items WHERE project = ? AND {column} = ?", self.project_id, value)  # noqa: S608
-            if len(rows) == 1:
-                return bytes(rows[0][0])
-            if rows:
-                raise ProjectError(
-                    f"{len(rows)} items are named {name!r}", next_step="Give its id or its path instead."
-                )
-        raise ProjectError(
-            f"there is no item {name!r} in this project", next_step="See what there is: labelvault client ls PROJECT."
-        )
+        return find_item(self._client.database, self.project_id, name)
 
     def versions(self, item: bytes) -> list[VersionRecord]:
         """List all versions of an item that were sealed, oldest first.
@@ -339,19 +329,3 @@ class Project:
                 ]
             )
         return next(r for r in client.grants(self.name) if r.grant_id == grant.grant_id)
-
-
-def _item_record(row: tuple[Any, ...]) -> ItemRecord:
-    item, name, kind, batch, version, payload_bytes, sealed_ms, encoded = row
-    metadata = decode_record(Metadata, bytes(encoded))
-    return ItemRecord(
-        bytes(item),
-        str(name),
-        str(kind),
-        None if batch is None else str(batch),
-        int(version),
-        metadata.size,
-        int(payload_bytes),
-        from_ms(int(sealed_ms)),
-        metadata.requires,
-    )

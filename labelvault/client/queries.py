@@ -1,7 +1,7 @@
 """What the client's facade reads: contractors, grants, the ledger as a whole, and what it states."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
@@ -20,7 +20,8 @@ from labelvault.wire.messages import Grant
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import to_ms
 
-SEE_GRANTS: Final = "See which there are: labelvault client ls."
+_HOUR: Final = timedelta(hours=1)
+SEE_GRANTS: Final = "See which there are: labelvault client grants."
 """What to do about a grant that is not there."""
 
 
@@ -48,15 +49,17 @@ def grants(database: Database, identity_key: bytes, project: str | None, now: da
     rows = database.rows(
         "SELECT g.frame, c.name, p.name, coalesce(g.revoked_ms, c.revoked_ms),"
         " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash),"
+        " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash AND l.issued_ms > ?),"
         " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash AND l.slot_ended_ms IS NULL AND l.expires_ms > ?)"
         " FROM grants g JOIN contractors c ON c.key = g.contractor JOIN projects p ON p.project = g.project"
         " WHERE ? IS NULL OR p.name = ?",
+        to_ms(now - _HOUR),
         to_ms(now),
         project,
         project,
     )
     found = []
-    for frame, contractor, project_name, revoked_ms, total, open_ in rows:
+    for frame, contractor, project_name, revoked_ms, total, last_hour, open_ in rows:
         grant = open_frame(bytes(frame), Grant, identity_key).message
         record = GrantRecord(
             grant.grant_id,
@@ -70,9 +73,18 @@ def grants(database: Database, identity_key: bytes, project: str | None, now: da
             open_,
             total,
             revoked_ms is not None,
+            last_hour,
+            _named(database, "SELECT name FROM batches WHERE batch = ?", grant.scope.batches),
+            _named(database, "SELECT name FROM items WHERE item = ?", grant.scope.items),
         )
         found.append((grant.at, record))
     return [record for _, record in sorted(found, key=lambda pair: (pair[0], pair[1].grant_id))]
+
+
+def _named(database: Database, query: str, ids: Sequence[bytes]) -> tuple[str, ...]:
+    """Return names by ids, the id itself where the catalog has none."""
+    found = (database.row(query, each) for each in ids)
+    return tuple(sorted(each.hex() if row is None else str(row[0]) for each, row in zip(ids, found, strict=True)))
 
 
 def find_grant(database: Database, start: str) -> bytes:

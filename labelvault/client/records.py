@@ -43,6 +43,9 @@ class GrantRecord:
         open: leases that are live now.
         total: leases ever, renewals included.
         revoked: whether it, or its contractor, was revoked.
+        last_hour: leases of the last 3,600 s.
+        batches: names of the batches whose tasks may be opened.
+        tasks: names of the single tasks that may be.
     """
 
     grant_id: bytes
@@ -56,6 +59,9 @@ class GrantRecord:
     open: int
     total: int
     revoked: bool
+    last_hour: int
+    batches: tuple[str, ...]
+    tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,18 @@ class Log:
         rows: list[tuple[Any, ...]] = self._database.rows("SELECT entry FROM ledger_entries ORDER BY number")
         return [bytes(row[0]) for row in rows]
 
+    def page(self, before: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return (number, exact bytes) of the entries before a number, newest first.
+
+        Args:
+            before: only lower numbers.
+            limit: at most so many.
+        """
+        rows = self._database.rows(
+            "SELECT number, entry FROM ledger_entries WHERE number < ? ORDER BY number DESC LIMIT ?", before, limit
+        )
+        return [(int(number), bytes(entry)) for number, entry in rows]
+
     def entries(self) -> list[Entry]:
         """Return all entries, decoded."""
         return [decode_entry(data) for data in self.raw_entries()]

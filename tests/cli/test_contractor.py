@@ -169,3 +169,30 @@ def test_a_desk_shows_a_task_to_people_only(world, issuer):
     ran = world.contractor("desk", home="desk", stdin=f"open {item}\nlist\nquit\n")
     assert item in ran.out
     assert "its process has exited" in ran.out
+
+
+def test_list_and_join_show_the_grants_older_ones_too(world):
+    """Newest first, each by its id, which can be shortened to choose it."""
+    world.admit()
+    first = world.client("grants", "--json").json["grants"][0]["grant"]
+    assert world.grant("ada", "--not-before", "1d").code == 0
+    joined = world.contractor("join", world.folder / "ada.invite")
+    second = world.client("grants", "--json").json["grants"][1]["grant"]
+    assert second in joined.out
+    listed = world.contractor("list", "--json").json
+    assert [each["grant"] for each in listed["grants"]] == [second, first]
+    assert listed["joined"]["grant"] == second
+    shown = world.contractor("list").out
+    assert all(word in shown for word in (first, second, "not begun", "active"))
+    ran = world.contractor("open", "0" * 32, "--grant", second[:8], "--json")
+    assert ran.json["error"]["kind"] == "GrantNotYetValidError"
+    assert world.contractor("open", "0" * 32, "--grant", "0" * 8, "--json").json["error"]["kind"] == "UsageError"
+
+
+def test_a_task_that_was_opened_before_can_be_named_shortly(world, issuer):
+    """A new one can't: nothing here knows which there are."""
+    world.admit()
+    task = world.tasks["fa-1042"]
+    assert "all 32 digits" in world.contractor("open", task[:8]).err
+    assert world.contractor("open", task).code == 0
+    assert world.contractor("open", task[:8], "--json").json["item"] == task

@@ -1,6 +1,7 @@
 """Every command explains itself: a help text, and examples that parse."""
 
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -58,3 +59,11 @@ def test_help_fits_a_narrow_terminal(words, cli, monkeypatch):
     shown = cli(*words, "--help").out
     assert "Examples:" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_page_lists_every_command():
+    """docs/cli.md's list has the commands that there are, one a line, and no other."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    listed = [line.partition("  ")[0] for line in page.split("```\n")[1].splitlines()]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {f"labelvault {' '.join(words)}" for words in COMMANDS}

@@ -1,0 +1,96 @@
+"""`labelvault client ledger show`: the newest entries, readably."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.options import Passphrase, examples
+from labelvault.cli.output import Output, moment, table
+from labelvault.client import LedgerLine
+from labelvault.ledger import entries
+from labelvault.ledger.entries import KINDS
+
+_ID_DIGITS: Final = 12
+
+
+def add_to(group: click.Group) -> None:
+    """Add this module's command to `labelvault client ledger`."""
+    group.add_command(show)
+
+
+@click.command(epilog=examples("labelvault client ledger show", "labelvault client ledger show --type denied --last 5"))
+@click.option(
+    "--last", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="So many of the newest entries."
+)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(list(KINDS)),
+    metavar="TYPE",
+    help=f"Only entries of this type: {', '.join(KINDS)}.",
+)
+@client_options
+def show(last: int, kind: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Show the newest entries, oldest first, with your names for what they name.
+
+    It verifies nothing: `labelvault client ledger verify` does.
+    """
+    with opened(home, passphrase) as client:
+        lines = client.ledger_lines(last, kind)
+    facts = [{"number": each.number, "type": each.kind, **asdict(each.entry), "names": each.names} for each in lines]
+    out.result(
+        {"entries": facts},
+        table(
+            "Ledger",
+            ["entry#", "time", "type", "what"],
+            [(each.number, moment(each.entry.at), each.kind, _what(each)) for each in lines],
+        ),
+    )
+
+
+def _what(line: LedgerLine) -> str:
+    """Say an entry in one line; ids that the catalog has no name for are shortened."""
+    entry = line.entry
+
+    def named(field: str, value: bytes) -> str:
+        return line.names.get(field, value.hex()[:_ID_DIGITS])
+
+    match entry:
+        case entries.Sealed():
+            return f"{named('item', entry.item)}, version {entry.version}, in {named('project', entry.project)}"
+        case entries.Enrolled():
+            return f"{named('contractor', entry.contractor)} ({entry.tier})"
+        case entries.Granted():
+            whom, what = named("contractor", entry.contractor), named("project", entry.project)
+            return f"{what} to {whom} until {moment(entry.expires_at)}"
+        case entries.Released():
+            more = f" with {len(entry.items) - 1} more" if len(entry.items) > 1 else ""
+            whom = named("contractor", entry.contractor)
+            return f"{named('task', entry.task)}{more} to {whom} until {moment(entry.expires_at)}"
+        case entries.Denied():
+            return f"{named('contractor', entry.contractor)}: {entry.code}"
+        case entries.ReceiptEntry():
+            erased = f" ({entry.erased})" if entry.erased is not None else ""
+            return f"{named('contractor', entry.contractor)} {entry.event} {named('task', entry.lease_id)}{erased}"
+        case entries.Revoked():
+            return f"{entry.kind} {named('id', entry.id)}"
+        case entries.Frozen():
+            return f"{named('project', entry.project)} {'frozen' if entry.frozen else 'can be opened again'}"
+        case entries.Rotated():
+            return (
+                "root key" if entry.project is None else f"key {entry.generation} of {named('project', entry.project)}"
+            )
+        case entries.Shredded():
+            return f"{named('project', entry.project)}: {entry.keks} keys and {entry.versions} wraps destroyed"
+        case entries.Restored():
+            return f"follows a ledger that is known up to entry {entry.size}, of {moment(entry.backup_at)}"
+        case entries.Alarmed():
+            whom = named("contractor", entry.contractor)
+            return f"{whom} asked for {named('item', entry.item)} of {named('project', entry.project)} ({entry.about})"
+        case entries.Certified():
+            return f"issuer key {entry.issuer.hex()[:_ID_DIGITS]}, serial {entry.serial}"
+        case entries.Junk():
+            return f"{entry.count} messages that deserved no entry since {moment(entry.since)}"
