@@ -124,11 +124,9 @@ BYTES = st.binary(max_size=200) | st.builds(lambda n: CANARY * n, st.sampled_fro
 PLAIN = st.builds(File, BYTES | st.sampled_from([b"a: &a [*a]", b"<script>", b"%PDF-", b"PAR1", b"\xff\xfe\x00"]))
 UNREADABLE = st.builds(File, BYTES, mode=st.just(0))
 SUFFIXES = st.sampled_from(["", ".md", ".txt", ".html", ".pdf", ".docx", ".yaml", ".json", ".csv", ".bin", ".parquet"])
-OTHERS = st.one_of(
-    st.builds(Other, st.just("symlink"), st.sampled_from(["../outside", "/etc/passwd", "there.bin", "nowhere", ".."])),
-    st.just(Other("fifo")),
-    st.just(Other("folder")),
-)
+TARGETS = st.sampled_from(["../outside", "/etc/passwd", "there.bin", "nowhere", ".."])
+KINDS = ("symlink", "fifo", "folder")
+
 
 # What things are called
 
@@ -153,12 +151,9 @@ ENTRIES = st.one_of(
     *(below(folder, PLAIN | UNREADABLE, SUFFIXES) for folder in FOLDERS),
     *(below("tasks", content, st.just(suffix)) for suffix, content in ROW_FILES.items() for _ in range(2)),
     below("tasks", PLAIN, st.sampled_from([".md", ".png", ".zip", ""])),
-    st.builds(
-        lambda folder, entry: (f"{folder}/{entry[0]}", entry[1]),
-        st.sampled_from(SEALED_FOLDERS),
-        below("", OTHERS, SUFFIXES),
-    ),
 )
+# Each folder gets one of what is no file; which kind, its number says.
+STRANGERS = st.one_of(*(below(folder, TARGETS, SUFFIXES) for folder in SEALED_FOLDERS))
 SETTINGS = st.sampled_from(
     [None, None, "", '[tasks]\nattachments = ["picture"]\n', '[tasks]\nattachments = ["picture"]\nlabels = ["a"]\n']
     + ['[tasks]\nbatch = "a"\nrequires = []\n', '[tasks]\nid = "id"\n', '[requires]\n"guidelines/a" = ["rubrics/a"]\n']
@@ -286,15 +281,23 @@ def test_a_hundred_folders_of_junk_lose_nothing(world: World, tmp_path: Path) ->
     )
     @given(
         st.lists(ENTRIES, min_size=2, max_size=12),
+        STRANGERS,
         SETTINGS,
         st.none() | st.none() | st.none() | below("tasks", PARQUET_FILES, st.just(".parquet")),
     )
-    def junk(entries: list[tuple[str, Any]], toml: str | None, columns: tuple[str, Any] | None) -> None:
+    def junk(
+        entries: list[tuple[str, Any]],
+        stranger: tuple[str, str],
+        toml: str | None,
+        columns: tuple[str, Any] | None,
+    ) -> None:
         totals["folders"] += 1
+        kind = KINDS[totals["folders"] % len(KINDS)]
+        strange = (stranger[0], Other(kind, stranger[1] if kind == "symlink" else ""))
         place = tmp_path / str(totals["folders"])
         place.mkdir()
         source = place / "source"
-        made = build(source, [*entries, *([columns] if columns else [])], toml)
+        made = build(source, [strange, *entries, *([columns] if columns else [])], toml)
         project = world.lab.create_project(f"junk {totals['folders']}", floor_bytes=256)
         report = sealed(project, source)
         if report is None:
