@@ -7,6 +7,7 @@ Keys that open anything live for one opening, in a child process that exits when
 from labelvault.contractor.approval import Approving
 from labelvault.contractor.contractor import Contractor
 from labelvault.contractor.membership import Membership
+from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.parts import Opened, OpenedPart
 from labelvault.contractor.presence import PresenceDevice
 from labelvault.contractor.presence_checks import Question
@@ -26,5 +27,6 @@ __all__ = [
     "OpeningRecord",
     "PresenceDevice",
     "Question",
+    "SubmissionRecord",
     "Task",
 ]

@@ -24,7 +24,14 @@ AnyExchange = Exchange | Callable[[bytes], bytes | None] | None
 class Asking:
     """Puts requests of one identity to its client's issuer."""
 
-    def __init__(self, identity: Signer, joined: Joined, post: Post, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        identity: Signer,
+        joined: Joined,
+        post: Post,
+        now: Callable[[], datetime],
+        take_ack: Callable[[bytes], bool],
+    ) -> None:
         """Use a home's parts.
 
         Args:
@@ -32,11 +39,13 @@ class Asking:
             joined: keeps a newer certificate that a denial brings.
             post: the way to the vault.
             now: the checked time; raises ClockError.
+            take_ack: takes acks in, which wait in the same mailbox.
         """
         self._identity = identity
         self._joined = joined
         self._post = post
         self._now = now
+        self._take_ack = take_ack
 
     def anew(self, membership: Membership, attempt: Callable[[Membership], _T]) -> _T:
         """Make an attempt, and a second one if the issuer was certified for a new ledger epoch meanwhile.
@@ -78,7 +87,7 @@ class Asking:
         # What was closed while the vault was away is said first, or the issuer would still count it as open.
         self._post.post_due()
         if exchange is None:
-            way: Exchange = MailboxExchange(self._post.relay(membership), membership)
+            way: Exchange = MailboxExchange(self._post.relay(membership), membership, self._take_ack)
         else:
             way = DirectExchange(exchange) if callable(exchange) else exchange
         presence = Presence(membership, self._identity, lambda: self._post.relay(membership), approving)

@@ -119,9 +119,9 @@ class Child:
         command = message.get("command") if isinstance(message, dict) else None
         try:
             if command == "open":
-                files = self._open(message)
+                files, version = self._open(message)
                 try:
-                    send(self._channel, {"opened": [[device, inode] for device, inode in files]})
+                    send(self._channel, {"opened": [[device, inode] for device, inode in files], "version": version})
                 except OSError:
                     # Nobody will know of these files.
                     if message["folder"] is not None:
@@ -146,7 +146,7 @@ class Child:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _open(self, message: dict[str, Any]) -> list[tuple[int, int]]:
+    def _open(self, message: dict[str, Any]) -> tuple[list[tuple[int, int]], int]:
         if self._key is None:
             raise FormatError("this process has opened its task already")
         key, self._key = self._key, None
@@ -161,11 +161,11 @@ class Child:
             large = large_items(relay, partial(self._check_wanted, self._deadline))
             opened = open_lease(lease, outer, key, membership, reader(relay), large)
             if message["folder"] is not None:
-                return write_parts(Path(message["folder"]), opened)
+                return write_parts(Path(message["folder"]), opened), opened.task.version
         finally:
             relay.close()
         self._opened = opened
-        return []
+        return [], opened.task.version
 
     def _check_wanted(self, deadline: Deadline) -> None:
         """Stop the writing of a large item when the lease ends, or the parent wants no more or is gone.

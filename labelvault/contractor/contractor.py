@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
 
+from labelvault.contractor.answering import Answer
 from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.asking import AnyExchange, Asking
 from labelvault.contractor.cardfile import CardFile
@@ -19,9 +20,11 @@ from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.opening import open_lease, read_lease
+from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.output import OutputDirectory
 from labelvault.contractor.post import Post
 from labelvault.contractor.records import OpeningLog, OpeningRecord
+from labelvault.contractor.submitting import Submitting
 from labelvault.contractor.task import Task
 from labelvault.contractor.worker import Opening, Worker
 from labelvault.crypto.hpke import OneTimeKey
@@ -57,7 +60,8 @@ class Contractor:
         self._card = CardFile(home, identity.public_key)
         self._joined = Joined(home, identity.public_key)
         self._post = Post(home, identity, self._log, self._joined, clock)
-        self._asking = Asking(identity, self._joined, self._post, self.now)
+        self._submitting = Submitting(identity, self._log, self._joined, self._post, clock)
+        self._asking = Asking(identity, self._joined, self._post, self.now, self._submitting.take_ack)
 
     @classmethod
     def create(
@@ -240,12 +244,12 @@ class Contractor:
             relay, deadline = self._post.relay(membership), Deadline(outer, asked_s, self._clock)
             large = large_items(relay, partial(check_live, deadline))
             opened = open_lease(lease, outer, key, membership, reader(relay), large)
-            self._post.opened(outer, [])
+            self._post.opened(outer, opened.task.version, [])
         except BaseException:
             # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
             close()
             raise
-        return Task(opened, deadline, close)
+        return Task(opened, deadline, close, partial(self._submitting.submit, outer.lease_id))
 
     def begin(
         self,
@@ -287,7 +291,7 @@ class Contractor:
             raise
         try:
             self._log.leased(outer, self.now(), folder)
-            self._post.opened(outer, worker.open(membership, request, data, folder, read_token(self._home)))
+            self._post.opened(outer, *worker.open(membership, request, data, folder, read_token(self._home)))
         except BaseException:
             worker.stop()
             try:
@@ -300,7 +304,8 @@ class Contractor:
             raise
         if folder is not None:
             worker.stop()
-        return Opening(worker, outer, folder, partial(self._finish, outer))
+        submit = partial(self._submitting.submit, outer.lease_id)
+        return Opening(worker, outer, folder, partial(self._finish, outer), submit)
 
     def _finish(self, outer: LeaseOuter, opening: Opening) -> None:
         """Record the close of an opening whose process has exited."""
@@ -326,12 +331,60 @@ class Contractor:
         self._post.closed(outer, "best-effort")
 
     def post_due_receipts(self) -> int:
-        """Post receipts that the vault has not taken yet; the next opening or close tries again what is left.
+        """Post receipts and answers that the vault has not taken yet; the next opening or close tries again.
 
         Returns:
             How many are still due: 0 unless the vault can't be reached.
         """
         return self._post.post_due()
+
+    def submit(
+        self,
+        lease_id: bytes,
+        answer: Answer,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        approving: Approving | None = BY_MAILBOX,
+    ) -> SubmissionRecord:
+        """Submit an answer to a task that was opened here, sealed to the client; up to an hour after its lease's end.
+
+        It is sealed and numbered before anything leaves, and waits here, sealed, while the vault is away; the next
+        opening, close or `sync` posts it. Another answer under the same lease, up to 16, revises the one before.
+
+        Args:
+            lease_id: 32 bytes; the task may be closed.
+            answer: a JSON value (dict, list, number, bool, None), a text, bytes, or the `Path` of a file; up to 64 MiB.
+            name: what to call it; `answer` by default, or the file's name.
+            media_type: by default JSON, plain text, or what the file's name says.
+            approving: at a desk whose grant demands presence, how to reach the device that approves the answer; None
+                submits it unapproved, and so it says.
+
+        Raises:
+            LeaseError: nothing was opened here under this lease, or its 16 answers were given.
+            LeaseExpiredError: the lease ended more than an hour ago.
+            FormatError: the answer has no such form, or is too large.
+            ApprovalTimeoutError, PresenceError: nobody approved on the presence device; nothing was submitted.
+            GrantError: the grant's invite is gone from this home.
+        """
+        return self._submitting.submit(lease_id, answer, name, media_type, approving)
+
+    def sync(self) -> int:
+        """Post what is due, and take what the issuer says of answers.
+
+        Returns:
+            How many receipts and answers are still due: 0 unless the vault can't be reached.
+
+        Raises:
+            RelayError, StoreError: the vault can't be reached, or `state.db` refused; what was posted was.
+        """
+        due = self._post.post_due()
+        self._submitting.take_acks()
+        return due
+
+    def submissions(self) -> list[SubmissionRecord]:
+        """List what was submitted, oldest first, with what the issuer said of it."""
+        return self._log.outbox.all()
 
     def openings(self) -> list[OpeningRecord]:
         """List openings, oldest first."""

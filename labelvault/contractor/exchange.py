@@ -19,6 +19,8 @@ from labelvault.errors import (
     SignatureError,
 )
 from labelvault.relay.protocol import Relay
+from labelvault.wire.answers import Ack
+from labelvault.wire.certified import open_certified
 from labelvault.wire.frame import Frame, Signed, parse_frame
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import MAX_REQUEST_LIFETIME, Denial, IssuerCertificate, Lease, LeaseOuter, OpenRequest
@@ -78,17 +80,22 @@ class DirectExchange:
 class MailboxExchange:
     """The vault's mailbox: post, then look for the answer until it is there."""
 
-    def __init__(self, relay: Relay, membership: Membership) -> None:
-        """Use a relay; `membership` says whose answers belong into the mailbox."""
+    def __init__(
+        self, relay: Relay, membership: Membership, take_ack: Callable[[bytes], bool] = lambda _: False
+    ) -> None:
+        """Use a relay; `membership` says whose answers belong into the mailbox, and `take_ack` takes acks in."""
         self._relay = relay
         self._membership = membership
+        self._take_ack = take_ack
 
     def ask(self, request: Signed[OpenRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
         """See `Exchange`."""
         client = ClientId(request.message.client)
         self._relay.post(issuer_mailbox(client), request.data)
         mailbox = contractor_mailbox(client, request.frame.signer)
-        return await_message(self._relay, mailbox, accept, self._membership, request.message.at, timeout_s)
+        return await_message(
+            self._relay, mailbox, accept, self._membership, request.message.at, timeout_s, self._take_ack
+        )
 
 
 def await_message(
@@ -98,6 +105,7 @@ def await_message(
     membership: Membership,
     asked_at: datetime,
     timeout_s: float,
+    take_ack: Callable[[bytes], bool] = lambda _: False,
 ) -> bytes:
     """Look into a contractor's mailbox until a message comes that `accept` takes; return what it makes of it.
 
@@ -108,6 +116,7 @@ def await_message(
         membership: says whose messages belong into the mailbox; others are acknowledged, so that they don't fill it.
         asked_at: likewise, what was outdated by then.
         timeout_s: how long to wait, in seconds.
+        take_ack: takes acks in, and says so; what it does not take goes on waiting.
 
     Raises:
         RequestTimeoutError: it did not come.
@@ -130,7 +139,7 @@ def await_message(
             if taken is not None:
                 relay.ack(mailbox, number)
                 return taken
-            if not _is_genuine(data, membership) or is_outdated(data, asked_at):
+            if take_ack(data) or not _is_genuine(data, membership) or is_outdated(data, asked_at):
                 relay.ack(mailbox, number)
         if time.monotonic() + pause > deadline:
             raise RequestTimeoutError(timeout_s)
@@ -162,6 +171,8 @@ def _is_genuine(data: bytes, membership: Membership) -> bool:
             frame.verify(read_certificate(denial.certificate, membership.identity_key).message.issuer)
         elif frame.type == Approval.TYPE:
             frame.verify(membership.grant.message.presence_key or b"")
+        elif frame.type == Ack.TYPE:
+            open_certified(data, Ack, membership.client)
         else:
             return False
     except (FormatError, SignatureError, EnrolmentError):

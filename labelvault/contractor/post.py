@@ -1,4 +1,4 @@
-"""The contractor's post: relays to the vaults of its invites, and receipts that wait until a vault takes them."""
+"""The contractor's post: relays to the vaults of its invites, and what waits until a vault takes it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,6 +13,7 @@ from labelvault.keys.token import read_token
 from labelvault.relay import Relay, open_relay
 from labelvault.wire.frame import Signed, Signer, sign_message
 from labelvault.wire.ids import issuer_mailbox
+from labelvault.wire.items import LEAF_BYTES
 from labelvault.wire.messages import LeaseOuter, OpenRequest, Receipt
 from labelvault.wire.times import truncate
 
@@ -56,15 +57,16 @@ class Post:
             self._relays[address] = open_relay(address, token=read_token(self._home))
         return self._relays[address]
 
-    def opened(self, outer: LeaseOuter, files: list[tuple[int, int]]) -> None:
+    def opened(self, outer: LeaseOuter, version: int, files: list[tuple[int, int]]) -> None:
         """Record that a lease was opened, and say so.
 
         Args:
             outer: the lease's readable part.
+            version: of the task.
             files: (device, inode) of each file written.
         """
         at = truncate(self._clock())
-        self._log.opened(outer, files, make_receipt(outer, self._identity, "opened", None, at))
+        self._log.opened(outer, version, files, make_receipt(outer, self._identity, "opened", None, at))
         self.post_due()
 
     def closed(self, outer: LeaseOuter, erased: str) -> None:
@@ -93,7 +95,7 @@ class Post:
         """Post what the vault has not taken yet; see `Contractor.post_due_receipts`."""
         # Newest last, so that it wins: a project's receipts go to the vault that its newest invite names.
         projects = {membership.project: membership for membership in reversed(self._joined.memberships())}
-        away: set[str] = set()
+        away = self._post_answers(projects)
         for number, project, receipt in self._log.receipts_due():
             membership = projects.get(project)
             if membership is None or membership.vault in away:
@@ -106,4 +108,26 @@ class Post:
                 away.add(membership.vault)
                 continue
             self._log.receipt_posted(number)
-        return len(self._log.receipts_due())
+        return len(self._log.receipts_due()) + self._log.outbox.unposted()
+
+    def _post_answers(self, projects: dict[bytes, Membership]) -> set[str]:
+        """Post sealed answers that are due, each after the item that it names; return the vaults that are away."""
+        away: set[str] = set()
+        now = truncate(self._clock())
+        for due in self._log.outbox.due(now):
+            membership = projects.get(due.project)
+            if membership is None or membership.vault in away:
+                continue
+            try:
+                relay = self.relay(membership)
+                item = None if due.payload is None else self._log.outbox.sealed_item(due.payload)
+                if item is not None:
+                    header, payload = item
+                    pieces = (payload[at : at + LEAF_BYTES] for at in range(0, len(payload), LEAF_BYTES))
+                    relay.put_stream(header, len(payload), pieces, None)
+                relay.post(issuer_mailbox(membership.client), due.frame)
+            except (RelayError, StoreError):
+                away.add(membership.vault)
+                continue
+            self._log.outbox.posted(due, now)
+        return away

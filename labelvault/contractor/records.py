@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from labelvault.contractor.outbox import Outbox
 from labelvault.database import Database, Schema
 from labelvault.errors import LeaseError
 from labelvault.wire.codec import decode, encode
@@ -16,15 +17,20 @@ from labelvault.wire.schema import decode_record, encode_record
 from labelvault.wire.times import from_ms, to_ms
 
 STATE_SCHEMA: Final = Schema(
-    version=1,
+    version=2,
     missing="`labelvault contractor init` makes it",
     statements="""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE openings (
-  lease_id BLOB PRIMARY KEY, outer BLOB NOT NULL, opened_ms INTEGER NOT NULL, closed_ms INTEGER,
+  lease_id BLOB PRIMARY KEY, outer BLOB NOT NULL, version INTEGER, opened_ms INTEGER NOT NULL, closed_ms INTEGER,
   folder TEXT, files BLOB, erased TEXT
 ) WITHOUT ROWID;
 CREATE TABLE receipts_due (number INTEGER PRIMARY KEY AUTOINCREMENT, project BLOB NOT NULL, receipt BLOB NOT NULL);
+CREATE TABLE submissions (
+  lease_id BLOB NOT NULL REFERENCES openings, sequence INTEGER NOT NULL, hash BLOB NOT NULL UNIQUE,
+  project BLOB NOT NULL, item BLOB NOT NULL, presence TEXT NOT NULL, at_ms INTEGER NOT NULL, frame BLOB NOT NULL,
+  payload BLOB, posted_ms INTEGER, verdict TEXT, acked_ms INTEGER, PRIMARY KEY (lease_id, sequence)
+) WITHOUT ROWID;
 """,
 )
 
@@ -51,11 +57,16 @@ class OpeningRecord:
 
 
 class OpeningLog:
-    """`state.db` of a contractor's home."""
+    """`state.db` of a contractor's home.
+
+    Attributes:
+        outbox: what was submitted.
+    """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open it, or make it with `create`."""
         self._database = Database(path, STATE_SCHEMA, create=create)
+        self.outbox = Outbox(self._database, path.parent / "outbox")
 
     def close(self) -> None:
         """Close the file."""
@@ -77,7 +88,7 @@ class OpeningLog:
             if outer.issued_at > self.high_water():
                 self._database.set_meta("issuer_ms", to_ms(outer.issued_at).to_bytes(8, "big"))
             self._database.execute(
-                "INSERT INTO openings VALUES (?, ?, ?, NULL, ?, ?, NULL)",
+                "INSERT INTO openings VALUES (?, ?, NULL, ?, NULL, ?, ?, NULL)",
                 outer.lease_id,
                 encode_record(outer),
                 to_ms(now),
@@ -85,15 +96,17 @@ class OpeningLog:
                 None if folder is None else encode([]),
             )
 
-    def opened(self, outer: LeaseOuter, files: list[tuple[int, int]], receipt: bytes) -> None:
+    def opened(self, outer: LeaseOuter, version: int, files: list[tuple[int, int]], receipt: bytes) -> None:
         """Remember that a lease was opened, and that its receipt is due.
 
         Args:
             outer: the lease's readable part.
+            version: of the task, which an answer to it names.
             files: (device, inode) of each file written, by which it is known again without keeping a name.
             receipt: to post.
         """
         with self._database.transaction():
+            self._database.execute("UPDATE openings SET version = ? WHERE lease_id = ?", version, outer.lease_id)
             self._database.execute(
                 "UPDATE openings SET files = ? WHERE lease_id = ? AND folder IS NOT NULL",
                 encode([[device, inode] for device, inode in files]),
@@ -144,6 +157,18 @@ class OpeningLog:
                 "no task was opened here under this lease", next_step="See what was: labelvault contractor list."
             )
         return decode_record(LeaseOuter, bytes(row[0]))
+
+    def opened_version(self, lease_id: bytes) -> tuple[LeaseOuter, int]:
+        """Return a lease's readable part, and the version of the task that it opened.
+
+        Raises:
+            LeaseError: no task was opened here under this lease.
+        """
+        outer = self.outer(lease_id)
+        version = self._database.scalar("SELECT version FROM openings WHERE lease_id = ?", lease_id)
+        if version is None:
+            raise LeaseError("the task of this lease was never opened, so there is nothing to answer")
+        return outer, int(version)
 
     def files(self, lease_id: bytes) -> tuple[Path, frozenset[tuple[int, int]]] | None:
         """Return the folder and files that an opening wrote, if it did and is not closed."""

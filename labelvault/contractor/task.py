@@ -5,8 +5,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import NoReturn
 
+from labelvault.contractor.answering import Answer
+from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.clock import Deadline
+from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.parts import Opened, OpenedPart
+from labelvault.contractor.submitting import Submit
 from labelvault.errors import LeaseClosedError, LeaseExpiredError
 
 
@@ -17,12 +21,13 @@ class Task:
     process lives on and Python can't promise to wipe its memory. `Contractor.begin` opens in a process that exits.
     """
 
-    def __init__(self, opened: Opened, deadline: Deadline, on_close: Callable[[], None]) -> None:
+    def __init__(self, opened: Opened, deadline: Deadline, on_close: Callable[[], None], on_submit: Submit) -> None:
         """Made by `Contractor.open_task`."""
         self._opened: Opened | None = opened
         self._outer = opened.outer
         self._deadline = deadline
         self._on_close = on_close
+        self._on_submit = on_submit
 
     @property
     def lease_id(self) -> bytes:
@@ -94,6 +99,17 @@ class Task:
     def text(self) -> str:
         """The task's content as text."""
         return self.part.text
+
+    def submit(
+        self,
+        answer: Answer,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        approving: Approving | None = BY_MAILBOX,
+    ) -> SubmissionRecord:
+        """Submit an answer; also after the close. See `Contractor.submit`."""
+        return self._on_submit(answer, name, media_type, approving)
 
     def close(self) -> None:
         """Drop the content and say so to the issuer. Closing again does nothing."""

@@ -13,8 +13,12 @@ from typing import Any, Final
 
 import labelvault
 from labelvault import errors
+from labelvault.contractor.answering import Answer
+from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.child import receive, send
 from labelvault.contractor.membership import Membership
+from labelvault.contractor.outbox import SubmissionRecord
+from labelvault.contractor.submitting import Submit
 from labelvault.errors import DeniedError, LabelVaultError, LeaseClosedError, LeaseError, RelayError
 from labelvault.wire.codec import Value
 from labelvault.wire.frame import Signed
@@ -75,11 +79,11 @@ class Worker:
         lease: bytes,
         folder: Path | None,
         token: str | None = None,
-    ) -> list[tuple[int, int]]:
+    ) -> tuple[int, list[tuple[int, int]]]:
         """Hand the child its lease, and the vault's token if it wants one; it fetches, checks and opens.
 
         Returns:
-            (device, inode) of the files that it wrote, if it was given a folder.
+            The version of the task, and (device, inode) of the files that it wrote, if it was given a folder.
 
         Raises:
             LabelVaultError: what the child found, as the kind that it was there.
@@ -97,7 +101,7 @@ class Worker:
                 "token": token,
             }
         )
-        return [(device, inode) for device, inode in answer["opened"]]
+        return answer["version"], [(device, inode) for device, inode in answer["opened"]]
 
     def show(self, descriptor: int) -> None:
         """Have the child write its task as text to a descriptor of ours.
@@ -142,11 +146,17 @@ class Opening:
     """
 
     def __init__(
-        self, worker: Worker, outer: LeaseOuter, folder: Path | None, on_close: Callable[["Opening"], None]
+        self,
+        worker: Worker,
+        outer: LeaseOuter,
+        folder: Path | None,
+        on_close: Callable[["Opening"], None],
+        on_submit: Submit,
     ) -> None:
         """Made by `Contractor.begin`."""
         self._worker = worker
         self._on_close = on_close
+        self._on_submit = on_submit
         self._closed = False
         self.lease_id = outer.lease_id
         self.item = outer.item
@@ -178,6 +188,17 @@ class Opening:
         # A regular file outlives the process: its close can't say `process-exit`.
         self._left_file |= stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._worker.show(descriptor)
+
+    def submit(
+        self,
+        answer: Answer,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        approving: Approving | None = BY_MAILBOX,
+    ) -> SubmissionRecord:
+        """Submit an answer; also after the close. See `Contractor.submit`."""
+        return self._on_submit(answer, name, media_type, approving)
 
     def close(self) -> None:
         """End the child, wait for its exit, and post the receipt that says so. Closing again does nothing.

@@ -5,7 +5,7 @@ same bytes get the same verdict for ever; what is not accepted is kept aside wit
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from labelvault.database import Database
@@ -15,15 +15,13 @@ from labelvault.issuer.log import Log
 from labelvault.issuer.release import IssuerIdentity
 from labelvault.issuer.state import LeaseRow, State
 from labelvault.ledger.entries import ReceiptEntry
-from labelvault.wire.answers import Ack, Submission, SubmissionOuter
+from labelvault.wire.answers import SUBMISSION_GRACE, Ack, Submission, SubmissionOuter
 from labelvault.wire.frame import Signed, sign_message
 from labelvault.wire.ids import ClientId
 from labelvault.wire.messages import Receipt
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import from_ms, to_ms
 
-SUBMISSION_GRACE: Final = timedelta(hours=1)
-"""How long after its lease's end an answer may be dated."""
 MAX_ASIDE: Final = 100
 """Misbound and replayed submissions that are kept of one contractor; beyond it they are only counted. All others are
 bounded by the leases that they belong to."""

@@ -1,7 +1,7 @@
 """Messages of the way back: what a contractor answers, sealed to the client, and what the issuer says to it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final
 
 from labelvault.errors import FormatError
@@ -12,6 +12,8 @@ SUBMISSION_INFO_LABEL: Final = b"labelvault/v1/submission\0"
 """HPKE info of a submission = this ‖ its outer bytes: the sealed part opens beside no other outer part."""
 MAX_SUBMISSIONS: Final = 16
 """Of one lease: the first answer and its revisions."""
+SUBMISSION_GRACE: Final = timedelta(hours=1)
+"""How long after its lease's end an answer may be dated."""
 ACK_VERDICTS: Final = ("accepted", "late", "misbound", "replayed", "revoked")
 
 

@@ -63,7 +63,7 @@ class Loop:
     def open(self) -> None:
         request = self.request()
         answer = self.world.issuer().handle(request.data)
-        assert self.call(self.command(request, answer)) == {"opened": []}
+        assert self.call(self.command(request, answer)) == {"opened": [], "version": 1}
 
 
 @pytest.fixture

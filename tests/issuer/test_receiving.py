@@ -11,9 +11,9 @@ from labelvault.contractor import Contractor, Membership
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import FormatError, SignatureError
 from labelvault.issuer.authorize import PRESENCE_MAX_AGE
-from labelvault.issuer.receiving import MAX_ASIDE, SUBMISSION_GRACE
+from labelvault.issuer.receiving import MAX_ASIDE
 from labelvault.issuer.service import Issuer
-from labelvault.wire.answers import MAX_SUBMISSIONS, Ack, Submission, SubmissionOuter
+from labelvault.wire.answers import MAX_SUBMISSIONS, SUBMISSION_GRACE, Ack, Submission, SubmissionOuter
 from labelvault.wire.frame import Signed, Signer, frame_hash, open_frame, parse_frame, sign_message
 from labelvault.wire.ids import contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import OpenRequest
