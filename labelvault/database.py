@@ -78,7 +78,10 @@ class Database:
             raise StoreError(f"{path} is unfinished: its making was interrupted; remove the home and make it again")
         if version != schema.version:
             self._abandon(None)
-            raise StoreError(f"{path} has schema version {version}; this release knows {schema.version}")
+            raise StoreError(
+                f"{path} has schema version {version}; this release knows {schema.version}",
+                next_step="Use the release of labelvault that made it; nothing was changed.",
+            )
 
     def _abandon(self, unfinished: Path | None) -> None:
         """Let go of what a failed opening holds, and of the file if it was made just now."""

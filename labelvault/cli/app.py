@@ -60,7 +60,7 @@ def root(traceback: bool) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; an error ends as what went wrong and what to do next."""
     # Asked of the raw arguments, because the error may be that they don't parse.
-    out = Output("--json" in arguments)
+    out = Output("--json" in arguments, "--events" in arguments)
     try:
         result = root.main(args=list(arguments), prog_name="labelvault", standalone_mode=False)
         sys.stdout.flush()

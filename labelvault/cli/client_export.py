@@ -8,6 +8,7 @@ from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.exits import AUTHENTICITY, OK, outcome_of
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output
+from labelvault.cli.progress import View, progress_options
 from labelvault.client import ExportReport
 
 
@@ -31,8 +32,17 @@ def add_to(group: click.Group) -> None:
     metavar="ITEM:N",
     help="Only this version of this item, by id, path or name. Repeatable.",
 )
+@progress_options
 @client_options
-def export(name: str, folder: Path, versions: tuple[str, ...], home: Path, passphrase: Passphrase, out: Output) -> int:
+def export(
+    name: str,
+    folder: Path,
+    versions: tuple[str, ...],
+    home: Path,
+    passphrase: Passphrase,
+    out: Output,
+    view: View,
+) -> int:
     """Write what was sealed into a new directory DIR, as it was.
 
     Rows go into one .jsonl for each file that they came from. What the vault has lost or altered is named, and
@@ -41,7 +51,9 @@ def export(name: str, folder: Path, versions: tuple[str, ...], home: Path, passp
     wanted = [_item_version(each) for each in versions]
     with opened(home, passphrase) as client:
         project = client.project(name)
-        report = project.export(folder, [(project.find(item), number) for item, number in wanted] or None)
+        found = [(project.find(item), number) for item, number in wanted] or None
+        with view.showing("Exporting") as progress:
+            report = project.export(folder, found, progress)
     faults = [
         {
             "source": each.source,

@@ -1,17 +1,16 @@
 """`labelvault client seal`: what is new or changed goes to the vault, or is only told."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, size, table
+from labelvault.cli.progress import View, progress_options
 from labelvault.client import SealPlan, SealReport
 
 _BAR_MARKS: Final = 40
@@ -23,13 +22,16 @@ def add_to(group: click.Group) -> None:
 
 
 @click.command(
-    epilog=examples("labelvault client seal eval ./project --dry-run", "labelvault client seal eval ./project")
+    epilog=examples(
+        "labelvault client seal eval ./project --dry-run", "labelvault client seal eval ./project --json --events"
+    )
 )
 @click.argument("name", metavar="PROJECT")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be sealed and what the vendor would see; seal nothing.")
+@progress_options
 @client_options
-def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphrase, out: Output) -> int:
+def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphrase, out: Output, view: View) -> int:
     """Seal what is new or changed in FOLDER.
 
     It has guidelines/ rubrics/ gold/ tasks/ attachments/, and perhaps a labelvault.toml.
@@ -40,7 +42,7 @@ def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphr
     if dry_run:
         with opened(home, passphrase) as client:
             return _dry_run(client.project(name).plan(folder), name, out)
-    with opened(home, passphrase) as client, _progress(out) as progress:
+    with opened(home, passphrase) as client, view.showing("Sealing") as progress:
         report = client.project(name).seal(folder, progress=progress)
     facts = {
         "project": name,
@@ -54,19 +56,6 @@ def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphr
     for error in report.errors if not out.as_json else ():
         out.warn(str(error))
     return 7 if report.errors else 0
-
-
-@contextmanager
-def _progress(out: Output) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar on stderr, on a terminal only."""
-    console = out.progress_console
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("Sealing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("seal", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _sealed(report: SealReport) -> Iterator[Listing | str]:

@@ -38,10 +38,12 @@ class Output:
 
     Attributes:
         as_json: `--json` was given: exactly one JSON object on stdout (commands that stay up: one per line).
+        as_events: `--events` too: one object per line, each with its `event`; the last is `result` or `error`.
     """
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, as_events: bool = False) -> None:
         self.as_json = as_json
+        self.as_events = as_json and as_events
         self._out = _console(stderr=False)
         self._err = _console(stderr=True)
 
@@ -63,7 +65,7 @@ class Output:
     def result(self, facts: Mapping[str, Any], *shown: Listing | Table | Text | str) -> None:
         """Print the facts as JSON, or else what people read."""
         if self.as_json:
-            self.json(facts)
+            self.json({"event": "result", **facts} if self.as_events else facts)
             return
         for part in shown:
             self._out.print(cell(part) if isinstance(part, str) else part)
@@ -94,7 +96,8 @@ class Output:
         """
         if self.as_json:
             denial = {"code": code} if code is not None else {}
-            self.json({"error": {"kind": kind, "message": message, "next": hint, **denial}})
+            event = {"event": "error"} if self.as_events else {}
+            self.json({**event, "error": {"kind": kind, "message": message, "next": hint, **denial}})
             return
         self._err.print(Text("Error: ", style="bold red").append_text(cell(message)), soft_wrap=True)
         self._err.print(Text("Next: ", style="bold").append_text(cell(hint)), soft_wrap=True)

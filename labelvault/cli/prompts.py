@@ -15,5 +15,10 @@ def ask_fingerprint(given: str | None, whose: str) -> str:
         return given
     if not sys.stdin.isatty():
         raise click.UsageError("no terminal to ask for the fingerprint on: give --fingerprint WORDS")
-    asked: str = click.prompt(f"Fingerprint that {whose} reads out", err=True)
+    try:
+        asked: str = click.prompt(f"Fingerprint that {whose} reads out", err=True)
+    except click.Abort:
+        # What follows would stand behind the `^C` on the prompt's line.
+        click.echo(err=True)
+        raise
     return asked

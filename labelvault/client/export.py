@@ -1,14 +1,16 @@
 """Giving back what was sealed: files and rows of a new directory, each whole or not at all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from labelvault.client.reading import Origin, StoredVersion, VersionReader, current_versions, named_version
-from labelvault.client.records import ExportFault, ExportReport
+from labelvault.client.records import ExportFault, ExportReport, Progress
 from labelvault.client.tree import NewFile, NewTree
+from labelvault.envelope.metadata import Metadata
 from labelvault.errors import LabelVaultError, OutputError, ProjectError, RelayError
+from labelvault.wire.schema import decode_record
 
 _MAX_AWAY: Final = 3
 """A vault that does not answer for so many items in a row is away, not hiding one."""
@@ -74,13 +76,19 @@ class _Run:
         self.faults.append(ExportFault(version.source, version.header.item, version.header.version, error))
 
 
-def export_project(origin: Origin, folder: Path, versions: Sequence[tuple[bytes, int]] | None) -> ExportReport:
+def export_project(
+    origin: Origin,
+    folder: Path,
+    versions: Sequence[tuple[bytes, int]] | None,
+    progress: Callable[[Progress], None] | None = None,
+) -> ExportReport:
     """Write what was sealed into a new directory.
 
     Args:
         origin: where items are read from.
         folder: made, with mode 0700.
         versions: (item id, version) of all that is exported; by default the current version of every item.
+        progress: called after each item.
 
     Returns:
         What was written, and what was not, item by item.
@@ -98,13 +106,25 @@ def export_project(origin: Origin, folder: Path, versions: Sequence[tuple[bytes,
     targets = _targets(found)
     with NewTree(folder) as tree:
         run = _Run(origin, tree)
-        for (path, is_row), group in groupby(found, key=lambda version: (version.path, version.is_row)):
+        for (path, is_row), group in groupby(
+            _watched(found, progress), key=lambda version: (version.path, version.is_row)
+        ):
             if is_row:
                 run.rows(group, targets[path, True])
                 continue
             for version in group:
                 run.file(version, targets[path, False])
     return ExportReport(run.items, run.files, tuple(run.faults))
+
+
+def _watched(versions: Sequence[StoredVersion], progress: Callable[[Progress], None] | None) -> Iterator[StoredVersion]:
+    """Yield versions, and report each once the next one is asked for: it is done by then."""
+    content_bytes = 0
+    for done, version in enumerate(versions, 1):
+        yield version
+        if progress:
+            content_bytes += decode_record(Metadata, version.encoded).size
+            progress(Progress(done, len(versions), content_bytes))
 
 
 def _order(version: StoredVersion) -> tuple[str, bool, str]:

@@ -17,6 +17,7 @@ from labelvault.client.records import (
     ExportReport,
     GrantRecord,
     ItemRecord,
+    Progress,
     RestoredVersion,
     SealedFile,
     SealPlan,
@@ -58,12 +59,12 @@ class Project:
         """Whether all releases are stopped."""
         return bool(self._client.database.scalar("SELECT frozen FROM projects WHERE project = ?", self.project_id))
 
-    def seal(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> SealReport:
+    def seal(self, folder: Path, progress: Callable[[Progress], None] | None = None) -> SealReport:
         """Seal what is new or changed in a folder.
 
         Args:
             folder: with `guidelines/ rubrics/ gold/ tasks/ attachments/`, and perhaps a `labelvault.toml`.
-            progress: called with items done and about how many there are.
+            progress: called after each item.
 
         Returns:
             What was done. Faults are in it, each with file and line; they cost nothing but themselves.
@@ -168,7 +169,12 @@ class Project:
             for number, encoded, payload, ms, current in rows
         ]
 
-    def export(self, folder: Path, versions: Sequence[tuple[bytes, int]] | None = None) -> ExportReport:
+    def export(
+        self,
+        folder: Path,
+        versions: Sequence[tuple[bytes, int]] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> ExportReport:
         """Give back what was sealed, byte for byte, out of catalog and vault.
 
         Files get their paths. Rows go into one file for each that they came from, in the order of their ids: `.jsonl`
@@ -177,6 +183,7 @@ class Project:
         Args:
             folder: made, with mode 0700; it must not exist.
             versions: (item id, version) of all that is exported, each item once; by default every item's current one.
+            progress: called after each item.
 
         Returns:
             What was written, and what was missing or altered at the vault, item by item.
@@ -187,7 +194,7 @@ class Project:
             RelayError: the vault can't be reached; what was written by then is whole.
             StoreError: the catalog can't be read.
         """
-        return export_project(self._origin(), Path(folder), versions)
+        return export_project(self._origin(), Path(folder), versions, progress)
 
     def compare(self, item: bytes, old: int, new: int | None = None) -> VersionComparison:
         """Compare two versions of an item: texts of up to 1 MiB line by line, everything by size and hash.

@@ -88,6 +88,21 @@ class ItemRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far sealing or exporting is.
+
+    Attributes:
+        done: items.
+        total: about how many there are.
+        content_bytes: of the content of those that are done.
+    """
+
+    done: int
+    total: int
+    content_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpeningSummary:
     """What one opening of a task brings, for the tasks of a batch that bring the same.
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from labelvault.client.files import HashedSource, LargeFile
 from labelvault.client.importing import ProjectFolder, SourceItem
-from labelvault.client.records import OpeningSummary, SealReport
+from labelvault.client.records import OpeningSummary, Progress, SealReport
 from labelvault.client.streaming import seal_as_stream, source_state
 from labelvault.client.versions import NewVersion, SealTarget, batch_id, make_current, reserve, wrapped_dek
 from labelvault.crypto.random import random_bytes
@@ -51,14 +51,14 @@ class _Run:
 
 
 def seal_folder(
-    folder: ProjectFolder, target: SealTarget, progress: Callable[[int, int], None] | None = None
+    folder: ProjectFolder, target: SealTarget, progress: Callable[[Progress], None] | None = None
 ) -> SealReport:
     """Seal what changed in a folder since it was last sealed.
 
     Args:
         folder: to read.
         target: where to.
-        progress: called with items done and about how many there are.
+        progress: called after each item.
 
     Returns:
         What was done, with every fault's file and line.
@@ -68,6 +68,7 @@ def seal_folder(
     """
     run = _Run()
     total = folder.count() if progress else 0
+    content_bytes = 0
     for done, source in enumerate(folder.items(), 1):
         try:
             _take(source, target, run)
@@ -77,8 +78,9 @@ def seal_folder(
             folder.errors.append(ProjectError(str(error), *source.place))
         if len(run.window) >= WINDOW_ITEMS or sum(len(p.sealed.payload) for p in run.window) >= WINDOW_BYTES:
             _flush(target, run)
+        content_bytes += source.size
         if progress:
-            progress(done, max(done, total))
+            progress(Progress(done, max(done, total), content_bytes))
     _flush(target, run)
     openings = _openings(folder, target, run)
     return SealReport(

@@ -111,7 +111,12 @@ def check_schema(connection: sqlite3.Connection, name: str) -> None:
         StoreError: another program's database, or one of another version.
     """
     if _pragma(connection, "application_id") != APPLICATION_ID:
-        raise StoreError(f"{name} is not a LabelVault database")
+        raise StoreError(
+            f"{name} is not a LabelVault database", next_step="Check the address: the file is something else."
+        )
     version = _pragma(connection, "user_version")
     if version != SCHEMA_VERSION:
-        raise StoreError(f"{name} has schema version {version}; this program knows {SCHEMA_VERSION}")
+        raise StoreError(
+            f"{name} has schema version {version}; this program knows {SCHEMA_VERSION}",
+            next_step="Use the release of labelvault that made it; nothing was changed.",
+        )

@@ -178,7 +178,44 @@ def test_sealing_shows_a_bar_on_a_terminal_only(terminal, world, tmp_path):
     code, text = terminal("client", "seal", "ferry", EXAMPLE, *where).end()
     assert code == 0
     assert "Sealing" in text
+    assert "/s" in text
     assert "Sealing" not in world.client("seal", "ferry", EXAMPLE).err
+    assert "Sealing" not in terminal("client", "seal", "ferry", EXAMPLE, "--no-progress", *where).end()[1]
+    assert "Exporting" in terminal("client", "export", "ferry", tmp_path / "out", *where).end()[1]
+
+
+def test_ctrl_c_while_sealing_restores_the_terminal(terminal, world, tmp_path):
+    """The cursor, which the bar hides, is back; what was sealed stays sealed."""
+    tasks = tmp_path / "big" / "tasks"
+    tasks.mkdir(parents=True)
+    (tasks / "many.jsonl").write_text("".join(f'{{"id": "t{n}", "text": "x"}}\n' for n in range(200_000)))
+    where = ("--home", world.folder / "client", "--passphrase-file", world.passphrase_file)
+    shown = terminal("client", "seal", "ferry", tmp_path / "big", *where)
+    shown.until("/s")
+    shown.type("\x03")
+    code, text = shown.end()
+    assert code == 130, text
+    assert "Traceback" not in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert shown.restored()
+    assert world.client("ledger", "verify").code == 0
+
+
+def test_ctrl_c_at_a_fingerprint_prompt_restores_the_terminal(terminal, world):
+    """Nothing is enrolled."""
+    assert world.contractor("init", "--label", "x").code == 0
+    card = world.folder / "ada.card"
+    assert world.contractor("card", "-o", card).code == 0
+    where = ("--home", world.folder / "client", "--passphrase-file", world.passphrase_file)
+    shown = terminal("client", "enroll", card, "--name", "ada", *where)
+    shown.until("reads out")
+    # Python takes a signal that comes just before it waits for a line only with the next key.
+    time.sleep(0.5)
+    shown.type("\x03")
+    code, text = shown.end()
+    assert code == 130, text
+    assert shown.restored()
+    assert world.client("ls", "--json").json["contractors"] == []
 
 
 def test_a_fingerprint_is_asked_for(terminal, world):

@@ -322,7 +322,7 @@ def test_progress_counts_rows_as_they_come(world: World) -> None:
     """The total grows with them."""
     written(world.source / "tasks/w9.parquet", {"id": list(range(100))})
     seen: list[tuple[int, int]] = []
-    world.project.seal(world.source, progress=lambda done, total: seen.append((done, total)))
+    world.project.seal(world.source, progress=lambda each: seen.append((each.done, each.total)))
     assert seen[-1] == (109, 109)
     assert all(done <= total for done, total in seen)
 

@@ -76,7 +76,7 @@ def test_what_one_opening_brings_is_said(world: World) -> None:
 def test_progress_counts_up_to_the_total(world: World) -> None:
     """Called for every item, ending at the total."""
     seen: list[tuple[int, int]] = []
-    world.project.seal(world.source, progress=lambda done, total: seen.append((done, total)))
+    world.project.seal(world.source, progress=lambda each: seen.append((each.done, each.total)))
     assert [done for done, _ in seen] == list(range(1, SOURCES + 1))
     assert seen[-1] == (SOURCES, SOURCES)
 
