@@ -39,9 +39,17 @@ def main() -> None:
     target = os.fdopen(os.dup(1), "wb")
     _limit()
     sys.path.append(sys.argv[1])
+    answer(sys.stdin.buffer, target, int(sys.argv[2]))
+    target.flush()
+    # Nothing of the decoder's own ending is of use, and a damaged heap could still make it crash.
+    os._exit(0)
+
+
+def answer(source: BinaryIO, target: BinaryIO, max_columns: int) -> None:
+    """Write a record for each row, then one for the end or for what is wrong with the rest."""
     row = 0
     try:
-        for row, kind, data in rows(sys.stdin.buffer, int(sys.argv[2])):
+        for row, kind, data in rows(source, max_columns):
             _put(target, kind, row, data)
         _put(target, END, row, b"")
     except Refused as error:
@@ -52,9 +60,6 @@ def main() -> None:
         _put(target, FILE_FAULT, row, f"needs more than {MEMORY_BYTES} bytes of memory (1 GiB)".encode())
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises; its messages may quote the file
         _put(target, FILE_FAULT, row, f"can't be decoded ({type(error).__name__})".encode())
-    target.flush()
-    # Nothing of the decoder's own ending is of use, and a damaged heap could still make it crash.
-    os._exit(0)
 
 
 def _limit() -> None:

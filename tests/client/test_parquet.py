@@ -22,6 +22,7 @@ from pyarrow import parquet
 from labelvault.client import parquet_child
 from labelvault.client.parquet import parquet_rows
 from labelvault.client.rows import MAX_COLUMNS
+from labelvault.envelope.metadata import MAX_STREAM_BYTES
 from labelvault.errors import ProjectError
 from tests.client.test_large import summary
 from tests.world import World, counts, write_file
@@ -362,17 +363,93 @@ def test_the_decoder_is_never_loaded_where_keys_are(world: World) -> None:
     assert json.loads(done.stdout) == [2, []]
 
 
-# The reading process, in this one
+@pytest.mark.parametrize(
+    ("answer", "row"), [("", 1), ("os.write(1, bytes(7))", 1), ("os.write(1, ROW + b'{}' + ROW[:13] + b'{')", 2)]
+)
+def test_a_decoder_that_crashes_costs_the_rows_from_there_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, row: int
+) -> None:
+    """Before its first word, in the middle of a head, in the middle of a row: told, and nothing half is given."""
+    script = tmp_path / "crash.py"
+    head = bytes([parquet_child.ROW]) + (1).to_bytes(8, "big") + (2).to_bytes(4, "big")
+    script.write_text(f"import os, signal\nROW = {head!r}\n{answer}\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(parquet_child, "__file__", str(script))
+    found = read(written(tmp_path / "t.parquet", {"v": [1, 2, 3]}))
+    assert found[-1] == (row, f"tasks/t.parquet:{row}: can't be decoded; no row from here on was read")
+    assert [(number, each) for number, each in found[:-1]] == [(1, {})] * (row - 1)
 
 
-def test_forms_and_faults_come_from_the_rows(tmp_path: Path) -> None:
-    """The same forms and faults as through the process, so that its code is measured too."""
+def test_a_file_above_64_GiB_is_refused_unread(tmp_path: Path) -> None:
+    """Sparse, one byte over."""
+    with (tmp_path / "t.parquet").open("wb") as stream:
+        stream.truncate(MAX_STREAM_BYTES + 1)
+    ((number, found),) = read(tmp_path / "t.parquet")
+    assert number == 0
+    assert "64 GiB" in found
+
+
+# The reading process's code, in this one
+
+
+def answered(path: Path) -> list[tuple[int, int, bytes]]:
+    """Records (kind, row, data) for a file."""
+    target = io.BytesIO()
+    parquet_child.answer(io.BytesIO(path.read_bytes()), target, MAX_COLUMNS)
+    target.seek(0)
+    found = []
+    while head := target.read(parquet_child.HEAD_BYTES):
+        size = int.from_bytes(head[9:], "big")
+        found.append((head[0], int.from_bytes(head[1:9], "big"), target.read(size)))
+        assert len(found[-1][2]) == size
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_records_hold_rows_and_an_end(tmp_path: Path, form: str) -> None:
+    """As the parent reads them."""
+    given, kind, expected = FORMS[form]
+    found = answered(written(tmp_path / "t.parquet", {"v": pa.array(given, kind)}))
+    assert [json.loads(data)["v"] for _, _, data in found[:-1]] == expected
+    assert found[-1] == (parquet_child.END, len(expected), b"")
+
+
+def test_records_hold_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With rows, with files, with memory, with the extra; in words of our own."""
     path = tmp_path / "t.parquet"
-    for name, (given, kind, expected) in FORMS.items():
-        written(path, {name: pa.array(given, kind)})
-        inside = list(parquet_child.rows(io.BytesIO(path.read_bytes()), MAX_COLUMNS))
-        assert [json.loads(data)[name] for _, _, data in inside] == expected
+    for given, kind, message in REFUSED.values():
+        array = pa.array(given, kind) if kind != pa.date32() else pa.array(given, pa.int32()).cast(pa.date32())
+        kinds = [each for each, _, _ in answered(written(path, {"v": array}))]
+        assert kinds == [parquet_child.ROW, parquet_child.ROW_FAULT, parquet_child.ROW, parquet_child.END], message
     for table, message in SCHEMAS.values():
-        parquet.write_table(table, tmp_path / "t.parquet")
-        with pytest.raises(parquet_child.Refused, match=message):
-            list(parquet_child.rows(io.BytesIO((tmp_path / "t.parquet").read_bytes()), MAX_COLUMNS))
+        parquet.write_table(table, path)
+        ((kind, row, data),) = answered(path)
+        assert (kind, row) == (parquet_child.FILE_FAULT, 0)
+        assert message in data.decode()
+    parquet.write_table(nested(parquet_child.MAX_DEPTH), path)
+    assert b"deeper" in answered(path)[0][2]
+    path.write_bytes(b"secret, and no Parquet")
+    ((_, _, data),) = answered(path)
+    assert data == b"can't be decoded (ArrowInvalid)"
+    written(path, {"v": ["x" * 100, "y"]})
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet_child, "MAX_ROW_BYTES", 99)
+        assert [each for each, _, _ in answered(path)][:2] == [parquet_child.ROW_FAULT, parquet_child.ROW]
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet_child, "MAX_ROWS", 1)
+        assert b"2 rows" in answered(path)[0][2]
+    for error, message in ((MemoryError(), "1 GiB"), (ImportError("x"), "can't be imported")):
+
+        def failing(*_: Any, error: BaseException = error) -> Any:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(parquet_child, "rows", failing)
+            assert message in answered(path)[0][2].decode()
+
+
+def test_json_and_times_outside_a_day(tmp_path: Path) -> None:
+    """Texts that are JSON stay texts; an hour 25 is a fault of its row."""
+    path = written(tmp_path / "t.parquet", {"v": pa.array(['{"a": 1}'], pa.json_(pa.string()))})
+    assert answered(path)[0][2] == b'{"v":"{\\"a\\": 1}"}'
+    late = pa.array([25 * 3600 * 1000], pa.int32()).view(pa.time32("ms"))
+    assert answered(written(path, {"v": late}))[0][0] == parquet_child.ROW_FAULT
