@@ -1,11 +1,17 @@
 """The how-to pages, read by somebody who types all of them, in a world where the other actors have done their part."""
 
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from labelvault.stores import open_store
+from labelvault.vendor import Vault
 from tests.docs.reader import Reader, blocks_of
+from tests.stores.samples import NOW, item, put_stream, tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
@@ -114,3 +120,20 @@ def test_a_how_to_page_runs_as_it_stands_there(tmp_path: Path, page: Path) -> No
         others_begin(reader)
         typed = [block for block in blocks_of(page) if block.language == "sh"]
         assert reader.read(page, meanwhile) >= len(typed) > 5
+
+
+def test_the_backup_of_the_page_is_whole(tmp_path: Path) -> None:
+    """A vault that is open and written to, with a payload in a file, is copied without damage."""
+    (script,) = (each for each in blocks_of(ROOT / "docs/howto-vendor.md") if each.words.get("file") == "backup.py")
+    (tmp_path / "backup.py").write_text(script.text)
+    live, copy = tmp_path / "vault.db", tmp_path / "backup"
+    with closing(open_store(f"sqlite:///{live}", create=True)) as store:
+        store.put_items(tasks(3), NOW)
+        put_stream(store, item(9, size=3 * 1024 * 1024))
+        subprocess.run([sys.executable, "backup.py", live, copy], cwd=tmp_path, check=True, timeout=60)
+        store.put_items(tasks(5), NOW)
+    assert len(list((copy / "vault.db.payloads").iterdir())) == 1
+    with Vault.open(f"sqlite:///{copy / 'vault.db'}") as vault:
+        assert vault.check() == []
+        assert vault.status().items == 4
+    assert {path.stat().st_mode & 0o077 for path in copy.rglob("*")} == {0}
