@@ -22,6 +22,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "labelvault.contractor": (),
     "labelvault.vendor": (),
     "labelvault.vendor.http_limits": ("HttpLimits",),
+    "labelvault.vendor.http_callers": ("Caller",),
     "labelvault.vendor.http_tokens": ("Tokens", "read_tokens"),
     "labelvault.errors": (),
     "labelvault.relay": (),

@@ -33,7 +33,9 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command(epilog=_EXAMPLES)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--token-file", "token_files", type=_FILE, multiple=True, metavar="FILE", help="name:token lines; 0600.")
+@click.option(
+    "--token-file", "token_files", type=_FILE, multiple=True, metavar="FILE", help="name:token[:binding]; 0600."
+)
 @click.option(
     "--platform-token-file",
     "platform_files",
@@ -63,6 +65,8 @@ def serve(
     """Serve the vault over HTTP until Ctrl-C or SIGTERM.
 
     Clients and contractors put their token into vault.token in their homes.
+    A token file has lines name:token:client=CLIENT and
+    name:token:contractor=CLIENT/KEY, which bind a token to its holder.
     """
     with_tls = _check_listening(host, token_files, tls_cert, tls_key, behind_proxy)
     tokens, platform = read_tokens(token_files), read_tokens(platform_files)
@@ -70,6 +74,8 @@ def serve(
         raise click.UsageError("the token files hold no token")
     if platform_files and not platform:
         raise click.UsageError("the platform's token files hold no token")
+    if platform.unbound < len(platform):
+        raise click.UsageError("a token that is bound to a client or contractor can't be the platform's")
     try:
         from labelvault.vendor.http import HttpService
     except ModuleNotFoundError as error:
@@ -82,6 +88,10 @@ def serve(
         address = f"{'https' if with_tls else 'http'}://{_netloc(listening)}"
         if not token_files:
             out.warn("no tokens: every user and program of this machine can use the vault")
+        if tokens.unbound:
+            out.warn(
+                f"bound to no client or contractor, so they may use all items and mailboxes: {tokens.unbound} tokens"
+            )
         out.note("Serving; Ctrl-C ends.")
         out.result({"listening": address, "pid": os.getpid()}, address)
         asyncio.run(_serve(service, listening, ending, tls_cert, tls_key))

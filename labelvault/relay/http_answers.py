@@ -14,6 +14,9 @@ from labelvault.stores.values import MAX_STREAM_PAYLOAD_BYTES, ItemPart
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19})", re.ASCII)
 _ASK_FOR_ONE: Final = "Write the token that the vendor gave you into the file vault.token in the home, mode 0600."
+_ASK_FOR_BINDING: Final = (
+    "Tell the vendor this client's id, and as a contractor your key too: the token has to be bound to them."
+)
 _T = TypeVar("_T")
 
 
@@ -40,7 +43,10 @@ def _of_kind(kind: str, what: str) -> LabelVaultError:
 
 
 def _by_status(status: int, what: str) -> LabelVaultError:
-    if status in (401, 403):
+    if status == 403:
+        said = f"{what}: the vault does not let the holder of our token do this (HTTP 403)"
+        return RelayError(said, next_step=_ASK_FOR_BINDING)
+    if status == 401:
         said = f"{what}: the vault refuses our token, or its absence (HTTP {status})"
         return RelayError(said, next_step=_ASK_FOR_ONE)
     if status == 413:

@@ -36,6 +36,7 @@ from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_MESSAGE_BYTES, MAX_PAG
 from labelvault.vendor import http_claims
 from labelvault.vendor.http_answers import drain, failed, no_route, with_headers
 from labelvault.vendor.http_body import Body, Refused, byte_range, number
+from labelvault.vendor.http_callers import Caller
 from labelvault.vendor.http_limits import Bells, HttpLimits, InFlight, RateLimit
 from labelvault.vendor.http_stream import Streams
 from labelvault.vendor.vault import Vault
@@ -44,7 +45,7 @@ from labelvault.wire.ids import KEY_ID_BYTES, parse_hex_id
 from labelvault.wire.items import parse_header
 from labelvault.wire.schema import encode_record
 
-Authenticate = Callable[[Mapping[str, str]], "str | None | Awaitable[str | None]"]
+Authenticate = Callable[[Mapping[str, str]], "str | Caller | None | Awaitable[str | Caller | None]"]
 """Gets a request's headers; returns who sends it, or None for a stranger. May block: it runs in a thread."""
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -97,10 +98,10 @@ class HttpService:
         if platform is not None:
             claims = http_claims.ClaimRoutes(vault)
             routes += [
-                self._route("/v1/queues", "GET", claims.queues, platform),
-                self._route("/v1/claims", "POST", claims.claim, platform),
-                self._route("/v1/claims/{claim}/finish", "POST", claims.finish, platform),
-                self._route("/v1/claims/{claim}/release", "POST", claims.release, platform),
+                self._route("/v1/queues", "GET", claims.queues, platform, of_platform=True),
+                self._route("/v1/claims", "POST", claims.claim, platform, of_platform=True),
+                self._route("/v1/claims/{claim}/finish", "POST", claims.finish, platform, of_platform=True),
+                self._route("/v1/claims/{claim}/release", "POST", claims.release, platform, of_platform=True),
             ]
         # Starlette's own redirects to a path with or without "/" would send a token along to whatever Host names.
         inner = Starlette(routes=routes, exception_handlers={HTTPException: no_route})
@@ -118,7 +119,13 @@ class HttpService:
         return self._bells.waiting
 
     def _route(
-        self, path: str, method: str, endpoint: Callable[[Request], Awaitable[Response]], authenticate: Authenticate
+        self,
+        path: str,
+        method: str,
+        endpoint: Callable[[Request], Awaitable[Response]],
+        authenticate: Authenticate,
+        *,
+        of_platform: bool = False,
     ) -> Route:
         name = endpoint.__name__.strip("_")
 
@@ -126,7 +133,9 @@ class HttpService:
             started = time.monotonic()
             who = "-"
             try:
-                who = request.state.caller = await self._admit(request, authenticate)
+                caller = request.state.caller = await self._admit(request, authenticate)
+                who = caller.name
+                _allow(not (of_platform and caller.is_bound), "use queues and claims")
                 response = await endpoint(request)
             except ClientDisconnect:
                 # Nobody is left to read an answer.
@@ -141,18 +150,19 @@ class HttpService:
 
         return Route(path, guarded, methods=[method], name=name)
 
-    async def _admit(self, request: Request, authenticate: Authenticate) -> str:
+    async def _admit(self, request: Request, authenticate: Authenticate) -> Caller:
         """Refuse strangers and whoever asks too often, before any byte of a body is read."""
-        who = await run_in_threadpool(authenticate, request.headers)
-        if inspect.isawaitable(who):
-            who = await who
-        if not isinstance(who, str) or not who:
+        found = await run_in_threadpool(authenticate, request.headers)
+        if inspect.isawaitable(found):
+            found = await found
+        caller = Caller(found) if isinstance(found, str) else found
+        if not isinstance(caller, Caller) or not caller.name:
             raise Refused(401, "Unauthorized", "no valid token")
-        if wait_s := self._rate.take(who):
+        if wait_s := self._rate.take(caller.name):
             raise Refused(429, "RateLimited", "too many requests", retry_s=wait_s)
         if request.headers.get(VERSION_HEADER) != VERSION:
             raise Refused(400, "Version", f"requests say {VERSION_HEADER}: {VERSION}")
-        return who
+        return caller
 
     async def _put_items(self, request: Request) -> Response:
         body = Body(request, self._limits.batch_bytes)
@@ -160,11 +170,11 @@ class HttpService:
             if not free:
                 raise Refused(503, "Busy", "too many bytes are on their way", retry_s=1)
             async with asyncio.timeout(self._limits.body_s + body.declared() / self._limits.body_bytes_per_s):
-                items = await self._items(body)
+                items = await self._items(body, request.state.caller)
             new = await run_in_threadpool(self._relay.put_items, items)
         return Response(encode_record(Stored(new)), media_type=BINARY)
 
-    async def _items(self, body: Body) -> list[StoredItem]:
+    async def _items(self, body: Body, caller: Caller) -> list[StoredItem]:
         items: list[StoredItem] = []
         while not await body.at_end():
             if len(items) >= MAX_BATCH_ITEMS:
@@ -173,6 +183,7 @@ class HttpService:
             if size > MAX_BYTES:
                 raise FormatError("an item's head is too long")
             head = parse_item_head(await body.exactly(size))
+            _allow(caller.may_store(parse_header(head.header).client), "store items of this client")
             items.append(StoredItem(head.header, await body.exactly(head.size), head.leaves, head.queue))
         return items
 
@@ -181,6 +192,8 @@ class HttpService:
         parsed = parse_header(header)
         if (parsed.client, parsed.item, parsed.version) != _item_key(request):
             raise FormatError("the path names another item than its header")
+        caller: Caller = request.state.caller
+        _allow(caller.may_store(parsed.client), "store items of this client")
         queue = request.query_params.get("queue")
         queue_id = None if queue is None else parse_hex_id(queue)
         body = Body(request, self._limits.stream_bytes)
@@ -188,11 +201,11 @@ class HttpService:
         def put(size: int, pieces: Iterator[bytes]) -> tuple[bytes, ...]:
             return self._relay.put_stream(header, size, pieces, queue_id)
 
-        leaves = await self._streams.take(request.state.caller, body, put)
+        leaves = await self._streams.take(caller.name, body, put)
         return Response(b"".join(leaves), media_type=BINARY)
 
     async def _read_item(self, request: Request) -> Response:
-        key = _item_key(request)
+        key = _readable_item(request)
         probe = await run_in_threadpool(self._relay.read_item, *key, 0, 0)
         headers = {ITEM_HEADER: probe.header.hex(), "accept-ranges": "bytes"}
         size = probe.size
@@ -220,11 +233,12 @@ class HttpService:
             yield part.data
 
     async def _read_leaves(self, request: Request) -> Response:
-        leaves = await run_in_threadpool(self._relay.read_leaves, *_item_key(request))
+        leaves = await run_in_threadpool(self._relay.read_leaves, *_readable_item(request))
         return Response(b"".join(leaves), media_type=BINARY)
 
     async def _post(self, request: Request) -> Response:
         mailbox = _mailbox(request)
+        _allow(request.state.caller.may_post(mailbox), "post to this mailbox")
         async with asyncio.timeout(self._limits.body_s):
             message = await Body(request, MAX_MESSAGE_BYTES).whole()
         await run_in_threadpool(self._relay.post, mailbox, message)
@@ -233,6 +247,7 @@ class HttpService:
 
     async def _fetch(self, request: Request) -> Response:
         mailbox = _mailbox(request)
+        _allow(request.state.caller.may_fetch(mailbox), "read this mailbox")
         query = request.query_params
         after = number(query.get("after", "0"), "after")
         limit = number(query.get("limit", "100"), "limit")
@@ -262,8 +277,20 @@ class HttpService:
 
     async def _ack(self, request: Request) -> Response:
         mailbox = _mailbox(request)
+        _allow(request.state.caller.may_ack(mailbox), "acknowledge in this mailbox")
         await run_in_threadpool(self._relay.ack, mailbox, number(request.path_params["number"], "a message number"))
         return Response(status_code=204)
+
+
+def _allow(allowed: bool, what: str) -> None:
+    if not allowed:
+        raise Refused(403, "Forbidden", f"this token is bound, and may not {what}")
+
+
+def _readable_item(request: Request) -> tuple[bytes, bytes, int]:
+    key = _item_key(request)
+    _allow(request.state.caller.may_read(key[0]), "read items of this client")
+    return key
 
 
 def _item_key(request: Request) -> tuple[bytes, bytes, int]:

@@ -214,9 +214,10 @@ class Vault:
         Mount it in an asyncio server that is reached over TLS, and keep the vault open as long as it runs.
 
         Args:
-            authenticate: gets a request's headers and returns the caller's name, or None for a stranger; a function
-                that may block, or a coroutine function. Clients and contractors call with
-                `Authorization: Bearer <token>`. What a name may do is the same for all: use items and mailboxes.
+            authenticate: gets a request's headers and returns who calls, or None for a stranger; a function that may
+                block, or a coroutine function. Clients and contractors call with `Authorization: Bearer <token>`. A
+                `labelvault.vendor.http_callers.Caller` is bound to one client or contractor; a mere name may use all
+                items and mailboxes.
             platform: as `authenticate`, for the routes of queues and claims, which are not there without it.
             limits: sizes and rates; `labelvault.vendor.http_limits.HttpLimits()` by default.
 
