@@ -20,6 +20,7 @@ _GROUPS: Final = {
     "vendor": ("labelvault.cli.vendor", "The platform: stores and relays; can read nothing."),
     "contractor": ("labelvault.cli.contractor", "A labeler's device, or a desk: opens one task at a time."),
     "doctor": ("labelvault.cli.doctor", "Look whether homes, machine and vault are in order."),
+    "completion": ("labelvault.cli.completion", "Make bash, zsh or fish complete commands, names and ids."),
     "drill": ("labelvault.cli.drill", "The attacker: try every key in stolen folders on everything."),
 }
 

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.completion import BATCHES, CONTRACTORS, GRANTS, PROJECTS
 from labelvault.cli.files import read_input, write_output
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment
@@ -89,9 +90,11 @@ def enroll(card: Path, name: str, fingerprint: str | None, home: Path, passphras
         "    --max-total 200 --per-hour 30 --lease-ttl 1h --invite ada.invite"
     )
 )
-@click.argument("project")
-@click.argument("contractor")
-@click.option("--batch", "batches", multiple=True, help="A batch whose tasks may be opened. Repeatable.")
+@click.argument("project", shell_complete=PROJECTS)
+@click.argument("contractor", shell_complete=CONTRACTORS)
+@click.option(
+    "--batch", "batches", multiple=True, shell_complete=BATCHES, help="A batch whose tasks may be opened. Repeatable."
+)
 @click.option("--item", "items", multiple=True, help="A task, by name or id. Repeatable.")
 @click.option("--expires", type=MOMENT, required=True, help="7d, 12h, or a time with its zone.")
 @click.option("--not-before", type=MOMENT, help="When it begins. [default: now]")
@@ -161,7 +164,7 @@ def grant(
 
 
 @click.command(epilog=examples("labelvault client invite 5b9df688ac01 -o ada.invite"))
-@click.argument("start", metavar="GRANT", type=ID_START)
+@click.argument("start", metavar="GRANT", type=ID_START, shell_complete=GRANTS)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
 @client_options
 def invite(start: str, output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
@@ -183,7 +186,7 @@ def revoke() -> None:
 
 
 @revoke.command("grant", epilog=examples("labelvault client revoke grant 5b9df688ac01"))
-@click.argument("start", metavar="GRANT", type=ID_START)
+@click.argument("start", metavar="GRANT", type=ID_START, shell_complete=GRANTS)
 @client_options
 def revoke_grant(start: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke one grant. The id may be shortened."""
@@ -194,7 +197,7 @@ def revoke_grant(start: str, home: Path, passphrase: Passphrase, out: Output) ->
 
 
 @revoke.command("contractor", epilog=examples("labelvault client revoke contractor ada"))
-@click.argument("name")
+@click.argument("name", shell_complete=CONTRACTORS)
 @client_options
 def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a contractor's key and with it every grant."""
@@ -204,7 +207,7 @@ def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output
 
 
 @revoke.command("batch", epilog=examples("labelvault client revoke batch eval week-14"))
-@click.argument("project")
+@click.argument("project", shell_complete=PROJECTS)
 @click.argument("batch")
 @client_options
 def revoke_batch(project: str, batch: str, home: Path, passphrase: Passphrase, out: Output) -> None:
@@ -216,7 +219,7 @@ def revoke_batch(project: str, batch: str, home: Path, passphrase: Passphrase, o
 
 
 @revoke.command("project", epilog=examples("labelvault client revoke project eval"))
-@click.argument("project")
+@click.argument("project", shell_complete=PROJECTS)
 @client_options
 def revoke_project(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a whole project for everybody, for good. `client freeze` is what can be undone."""
@@ -226,7 +229,7 @@ def revoke_project(project: str, home: Path, passphrase: Passphrase, out: Output
 
 
 @click.command(epilog=examples("labelvault client freeze eval"))
-@click.argument("project")
+@click.argument("project", shell_complete=PROJECTS)
 @client_options
 def freeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Release nothing more of PROJECT until it is unfrozen."""
@@ -236,7 +239,7 @@ def freeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> Non
 
 
 @click.command(epilog=examples("labelvault client unfreeze eval"))
-@click.argument("project")
+@click.argument("project", shell_complete=PROJECTS)
 @client_options
 def unfreeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Let a frozen PROJECT be opened again."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.completion import PROJECTS
 from labelvault.cli.exits import AUTHENTICITY, OK, outcome_of
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output
@@ -23,7 +24,7 @@ def add_to(group: click.Group) -> None:
         "labelvault client export eval ./old --version-of rubrics/score.md:1",
     )
 )
-@click.argument("name", metavar="PROJECT")
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--version-of",

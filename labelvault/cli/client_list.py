@@ -8,6 +8,7 @@ import click
 
 from labelvault.cli.client_access import contractor_facts, grant_facts
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.completion import BATCHES, CONTRACTORS, PROJECTS
 from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, size, span, table
@@ -32,9 +33,9 @@ def add_to(group: click.Group) -> None:
         "labelvault client ls eval --versions rubrics/score.md",
     )
 )
-@click.argument("name", metavar="[PROJECT]", required=False)
+@click.argument("name", metavar="[PROJECT]", required=False, shell_complete=PROJECTS)
 @click.option("--kind", type=click.Choice(_KINDS), help="Only items of this kind (with PROJECT).")
-@click.option("--batch", metavar="NAME", help="Only items of this batch (with PROJECT).")
+@click.option("--batch", metavar="NAME", shell_complete=BATCHES, help="Only items of this batch (with PROJECT).")
 @click.option("--name", "named", metavar="TEXT", help="Only names or paths with this part, or like this *pattern*.")
 @click.option("--changed-since", type=MOMENT, help="Only what was sealed since: 2d ago, or a time with its zone.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=_PAGE, show_default=True, help="At most so many.")
@@ -212,8 +213,8 @@ def _items(page: ItemPage) -> Listing:
 
 
 @click.command(epilog=examples("labelvault client grants", "labelvault client grants eval --contractor ada --json"))
-@click.argument("name", metavar="[PROJECT]", required=False)
-@click.option("--contractor", metavar="NAME", help="Only what this contractor was granted.")
+@click.argument("name", metavar="[PROJECT]", required=False, shell_complete=PROJECTS)
+@click.option("--contractor", metavar="NAME", shell_complete=CONTRACTORS, help="Only what this contractor was granted.")
 @client_options
 def grants(name: str | None, contractor: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
     """List grants, newest last: what they cover, how much was used, until when."""

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.completion import PROJECTS
 from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, size, table
@@ -26,7 +27,7 @@ def add_to(group: click.Group) -> None:
         "labelvault client seal eval ./project --dry-run", "labelvault client seal eval ./project --json --events"
     )
 )
-@click.argument("name", metavar="PROJECT")
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be sealed and what the vendor would see; seal nothing.")
 @progress_options

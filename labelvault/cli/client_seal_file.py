@@ -6,6 +6,7 @@ from typing import BinaryIO
 import click
 
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.completion import PROJECTS
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, size
 
@@ -22,7 +23,7 @@ def add_to(group: click.Group) -> None:
         "gunzip < scan.pdf.gz | labelvault client seal-file eval attachments/scan.pdf",
     ),
 )
-@click.argument("name", metavar="PROJECT")
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
 @click.argument("path", metavar="PATH")
 @click.argument("stream", metavar="[FILE]", type=click.File("rb"), default="-")
 @client_options

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.completion import PROJECTS
 from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, size, table
@@ -27,7 +28,7 @@ def add_to(group: click.Group) -> None:
         "labelvault client diff eval rubrics/score.md 1", "labelvault client diff eval rubrics/score.md 1 2 --json"
     )
 )
-@click.argument("name", metavar="PROJECT")
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
 @click.argument("item")
 @click.argument("old", type=_VERSION)
 @click.argument("new", type=_VERSION, required=False)
@@ -57,7 +58,7 @@ def diff(name: str, item: str, old: int, new: int | None, home: Path, passphrase
 
 
 @click.command("restore-version", epilog=examples("labelvault client restore-version eval rubrics/score.md 1"))
-@click.argument("name", metavar="PROJECT")
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
 @click.argument("item")
 @click.argument("version", type=_VERSION)
 @client_options

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from labelvault.cli import contractor_desk, contractor_doctor, contractor_session
+from labelvault.cli.completion import LEASES
 from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.files import read_input, write_output
 from labelvault.cli.options import Passphrase, examples
@@ -175,7 +176,7 @@ def _openings(openings: list[OpeningRecord], now: datetime) -> Any:
 
 
 @command.command(epilog=examples("labelvault contractor close 5b9df688"))
-@click.argument("lease", metavar="LEASE", type=ID_START)
+@click.argument("lease", metavar="LEASE", type=ID_START, shell_complete=LEASES)
 @contractor_options
 def close(lease: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Close an opening that wrote files: erase them and tell the client. The id may be shortened."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from labelvault.cli.completion import ITEMS, JOINED
 from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, moment, span
@@ -32,9 +33,14 @@ def add_to(group: click.Group) -> None:
         "labelvault contractor open 576429f50825042cda7fff69d5eae683 --to ./task",
     ),
 )
-@click.argument("item", type=ID_START)
+@click.argument("item", type=ID_START, shell_complete=ITEMS)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Write the task's files (0600) and return.")
-@click.option("--grant", type=ID_START, help="Use this grant; its id may be shortened. [default: the newest one]")
+@click.option(
+    "--grant",
+    type=ID_START,
+    shell_complete=JOINED,
+    help="Use this grant; its id may be shortened. [default: the newest one]",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1, max=600),

@@ -152,6 +152,9 @@ class Connections:
             yield
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self._path.name}: {error}") from error
+        except UnicodeDecodeError as error:
+            # A flipped bit in a text, or in the schema's; the error would quote the bytes.
+            raise StoreError(f"{self._path.name}: a text in it is damaged") from error
 
     def _create(self) -> None:
         with self._errors():
