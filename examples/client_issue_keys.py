@@ -1,5 +1,6 @@
 """A lab's key issuance script: seal a folder, enrol a contractor, write an invite, answer requests.
 
+    python client_issue_keys.py init   HOME VAULT
     python client_issue_keys.py setup  HOME VAULT FOLDER
     python client_issue_keys.py invite HOME CARD "FINGERPRINT WORDS" OUT
     python client_issue_keys.py answer HOME SECONDS
@@ -22,12 +23,19 @@ def root(home: Path) -> PassphraseRoot:
     return PassphraseRoot(home.with_suffix(".passphrase").read_text(encoding="utf-8").strip())
 
 
+def init(home: Path, vault: str) -> None:
+    """Make the client. A vault over HTTP wants a token, bound by the vendor to our id, in HOME/vault.token."""
+    with Client.create(home, root(home), vault) as lab:
+        lab.create_project("evaluation")
+        print(f"our id: {lab.client_id.hex()}")
+
+
 def setup(home: Path, vault: str, folder: Path) -> None:
-    """Make the client and seal a project folder; run it again to seal what changed."""
-    fresh = not (home / "client.db").exists()
-    with Client.create(home, root(home), vault) if fresh else Client.open(home, root(home)) as lab:
-        project = lab.create_project("evaluation") if fresh else lab.project("evaluation")
-        report = project.seal(folder)
+    """Make the client if it is new, and seal a project folder; run it again to seal what changed."""
+    if not (home / "client.db").exists():
+        init(home, vault)
+    with Client.open(home, root(home)) as lab:
+        report = lab.project("evaluation").seal(folder)
         for error in report.errors:
             print(f"not sealed: {error}", file=sys.stderr)
         print(f"sealed {report.new} new, {report.changed} changed, {report.same} as they were")
@@ -64,6 +72,8 @@ def answer(home: Path, seconds: float) -> None:
 def main(command: str, *arguments: str) -> None:
     """Run one command."""
     match command, arguments:
+        case "init", (home, vault):
+            init(Path(home), vault)
         case "setup", (home, vault, folder):
             setup(Path(home), vault, Path(folder))
         case "invite", (home, card, spoken, out):

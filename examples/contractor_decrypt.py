@@ -4,7 +4,8 @@
     python contractor_decrypt.py join HOME INVITE "FINGERPRINT WORDS"
     python contractor_decrypt.py open HOME ITEM
 
-The passphrase of the identity key is read from HOME.passphrase, which should have mode 0600.
+The passphrase of the identity key is read from HOME.passphrase, which should have mode 0600. A platform over HTTP gives
+out a token that is bound to our key; it goes into HOME/vault.token.
 """
 
 import sys
@@ -24,6 +25,7 @@ def card(home: Path, out: Path) -> None:
     with Contractor.create(home, passphrase(home), label="example helper") as me:
         out.write_bytes(me.card())
         print(f"our fingerprint: {me.card_fingerprint}")
+        print(f"our key: {me.public_key.hex()}")
 
 
 def join(home: Path, invite: Path, spoken: str) -> None:

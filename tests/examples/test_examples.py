@@ -3,10 +3,15 @@
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +74,108 @@ def test_the_examples_play_together(tmp_path: Path) -> None:
     assert re.search(r"^[0-9a-f]{64}  1 tasks$", run("platform_embed.py", "pay", vault).stdout, re.MULTILINE)
     with_text = (PROJECT / "guidelines" / "rating.md").read_bytes()[:40]
     assert with_text not in (tmp_path / "vault.db").read_bytes()
+
+
+@contextmanager
+def running(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run an example until the block ends."""
+    command = [sys.executable, str(ROOT / "examples" / script), *map(str, arguments)]
+    started = subprocess.Popen(command, cwd=ROOT, env=_environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        yield started
+    finally:
+        started.terminate()
+        started.communicate(timeout=30)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def private(path: Path, text: str) -> Path:
+    """Write a file that only its owner reads."""
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def test_the_examples_play_together_over_http(tmp_path: Path) -> None:
+    """The platform is a FastAPI application with the vault inside; the others know its address and a token each."""
+    url, port = f"sqlite:///{tmp_path}/platform/vault.db", free_port()
+    site = f"http://127.0.0.1:{port}"
+    lab, ada = tmp_path / "lab", tmp_path / "ada"
+    for home in (lab, ada):
+        private(home.with_suffix(".passphrase"), secrets.token_hex(16))
+    found = re.search(r"our id: ([0-9a-f]{64})", run("client_issue_keys.py", "init", lab, f"{site}/lv").stdout)
+    assert found
+    client = found[1]
+    card = run("contractor_decrypt.py", "card", ada, tmp_path / "ada.card").stdout
+    found = re.search(r"our key: ([0-9a-f]{64})", card)
+    assert found
+    key = found[1]
+
+    token = {name: secrets.token_hex(32) for name in ("lab", "ada", "bob", "office")}
+    lines = (
+        f"lab:{token['lab']}:client={client}\n"
+        f"ada:{token['ada']}:contractor={client}/{key}\n"
+        f"bob:{token['bob']}:contractor={client}/{'0b' * 32}\n"
+        f"office:{token['office']}\n"
+    )
+    tokens = private(tmp_path / "tokens", lines)
+    private(lab / "vault.token", token["lab"])
+    private(ada / "vault.token", token["ada"])
+
+    def ask(method: str, path: str, name: str | None) -> httpx.Response:
+        headers = {} if name is None else {"authorization": f"Bearer {token[name]}"}
+        return httpx.request(method, site + path, headers=headers, trust_env=False, timeout=30)
+
+    with running("platform_embed.py", "serve", url, tokens, "--port", port) as platform:
+        deadline = time.monotonic() + 60
+        while True:
+            with suppress(httpx.TransportError):
+                assert ask("GET", "/queues", "office").json() == []
+                break
+            assert platform.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        sealed = run("client_issue_keys.py", "setup", lab, f"{site}/lv", PROJECT).stdout
+        assert re.search(r"sealed \d+ new, 0 changed, 0 as they were", sealed)
+        invite = tmp_path / "ada.invite"
+        run("client_issue_keys.py", "invite", lab, tmp_path / "ada.card", fingerprint(card), invite)
+        run("contractor_decrypt.py", "join", ada, invite, fingerprint(sealed))
+
+        queues = ask("GET", "/queues", "ada").json()
+        assert sum(queue["waiting"] for queue in queues) > 1
+        task = ask("POST", "/claims/next", "ada").json()
+        other = ask("POST", "/claims/next", "bob").json()
+        assert other["item"] != task["item"]
+        with running("client_issue_keys.py", "answer", lab, 60):
+            shown = run("contractor_decrypt.py", "open", ada, task["item"]).stdout
+        assert "── task: " in shown
+        assert "closed, erased by process-exit" in shown
+
+        refused = {
+            ("GET", "/queues", None): 401,
+            ("POST", "/claims/next", None): 401,
+            ("GET", "/pay", None): 401,
+            ("POST", "/claims/next", "lab"): 403,
+            ("POST", "/claims/next", "office"): 403,
+            ("GET", "/pay", "ada"): 403,
+            ("POST", f"/claims/{task['claim']}/finish", "bob"): 404,
+            ("POST", f"/claims/{'00' * 16}/finish", "ada"): 404,
+        }
+        mailbox = f"/lv/v1/mailboxes/{'00' * 32}/messages"
+        refused |= {("GET", mailbox, "office"): 401, ("GET", mailbox, "ada"): 400}
+        assert {asked: ask(*asked).status_code for asked in refused} == refused
+        for _ in range(2):
+            assert ask("POST", f"/claims/{task['claim']}/finish", "ada").status_code == 204
+        assert ask("GET", "/pay", "office").json() == {key: 1}
+        counts = ask("GET", "/queues", "office").json()
+        assert (sum(each["done"] for each in counts), sum(each["claimed"] for each in counts)) == (1, 1)
+    assert run("platform_embed.py", "pay", url).stdout == f"{key}  1 tasks\n"
+    assert (PROJECT / "guidelines/rating.md").read_bytes()[:40] not in (tmp_path / "platform/vault.db").read_bytes()
 
 
 @pytest.mark.parametrize("script", ["client_issue_keys.py", "contractor_decrypt.py", "platform_embed.py"])
