@@ -7,6 +7,7 @@ import os
 import random
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,8 @@ from labelvault.client.columns import Row, row_source
 from labelvault.client.files import STREAM_ABOVE_BYTES, LargeFile, changed, open_regular
 from labelvault.client.parquet import parquet_rows
 from labelvault.client.places import FOLDERS, Place, file_place
-from labelvault.client.rows import count_rows, holds_rows, is_parquet, iter_rows, parse_row
+from labelvault.client.rowfiles import Rows, long_jsonl
+from labelvault.client.rows import count_rows, holds_rows, is_jsonl, is_parquet, iter_rows, parse_row
 from labelvault.client.settings import FILE_NAME, Settings
 from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, MAX_STREAM_BYTES, Label
 from labelvault.errors import ProjectError
@@ -144,7 +146,7 @@ class ProjectFolder:
                     raise ProjectError(
                         f"{before.st_size} bytes; at most {MAX_CONTENT_BYTES} (64 MiB) are read at once", name
                     )
-                data = stream.read(MAX_CONTENT_BYTES + 1)
+                data = stream.read(before.st_size + 1)
                 after = os.fstat(stream.fileno())
         except OSError as error:
             raise ProjectError(f"can't be read: {error.strerror or error}", name) from error
@@ -227,12 +229,22 @@ class ProjectFolder:
         about = (place.source, place.kind, place.name, place.media_type, place.batch)
         return SourceItem(*about, (), requires, content, (place.path, None), large)
 
+    def _rows(self, path: str) -> Rows:
+        place = self._path / path
+        if is_parquet(path):
+            return parquet_rows(place, path)
+        # One that is gone, or whose name is not UTF-8, is reported when it is read.
+        with suppress(OSError):
+            if is_jsonl(path) and place.lstat().st_size > MAX_CONTENT_BYTES:
+                return long_jsonl(place, path)
+        return iter_rows(path, self._read(path))
+
     def _task_items(self, path: str) -> Iterator[SourceItem]:
         try:
             if not holds_rows(path):
                 yield self._task_file(path)
                 return
-            rows = parquet_rows(self._path / path, path) if is_parquet(path) else iter_rows(path, self._read(path))
+            rows = self._rows(path)
         except ProjectError as error:
             self.errors.append(error)
             return

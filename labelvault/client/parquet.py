@@ -4,21 +4,19 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from labelvault.client import parquet_child
-from labelvault.client.files import changed, open_regular
+from labelvault.client.rowfiles import Rows, rows_in_pieces
 from labelvault.client.rows import MAX_COLUMNS
-from labelvault.envelope.metadata import MAX_STREAM_BYTES
 from labelvault.errors import ProjectError
 
 _MAX_FAULT_BYTES: Final = 8192
 _KEPT_ENVIRONMENT: Final = ("SYSTEMROOT",)
 
 
-def parquet_rows(path: Path, name: str) -> Iterator[tuple[int, bytes | ProjectError]]:
+def parquet_rows(path: Path, name: str) -> Rows:
     """Yield each row's number from 1, and the row as a JSON object or what is wrong with it; in bounded memory.
 
     What is wrong with the file as a whole comes with number 0: it can't be opened, or the extra is not installed.
@@ -27,23 +25,10 @@ def parquet_rows(path: Path, name: str) -> Iterator[tuple[int, bytes | ProjectEr
         path: where the file is.
         name: its name in the folder, for messages.
     """
-    try:
-        with open(path, "rb", buffering=0, opener=open_regular) as source:
-            before = os.fstat(source.fileno())
-            if before.st_size > MAX_STREAM_BYTES:
-                raise ProjectError(f"{before.st_size} bytes; at most {MAX_STREAM_BYTES} (64 GiB) are read", name)
-            yield from _read(source, name)
-            after = os.fstat(source.fileno())
-            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-                # Rows that were read before may be sealed by now; sealing again mends it.
-                raise changed(name)
-    except OSError as error:
-        yield 0, ProjectError(f"can't be read: {error.strerror or error}", name)
-    except ProjectError as error:
-        yield 0, error
+    return rows_in_pieces(path, name, _read)
 
 
-def _read(source: BinaryIO, name: str) -> Iterator[tuple[int, bytes | ProjectError]]:
+def _read(source: BinaryIO, name: str) -> Rows:
     process = _start(source, name)
     answers = cast(BinaryIO, process.stdout)
     row = 0

@@ -32,6 +32,11 @@ def holds_rows(name: str) -> bool:
     return _suffix(name) in _FORMS or is_parquet(name)
 
 
+def is_jsonl(name: str) -> bool:
+    """Say whether a task file is JSONL, which can be read in pieces."""
+    return _suffix(name) == ".jsonl"
+
+
 def is_parquet(name: str) -> bool:
     """Say whether a task file is Parquet, whose rows are read by `labelvault.client.parquet`."""
     return _suffix(name) == ".parquet"

@@ -3,11 +3,13 @@
 import json
 import os
 import stat
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labelvault.client import importing, rowfiles
 from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.errors import ProjectError
 from tests.world import TASK, rows, write_file, write_project
@@ -250,16 +252,85 @@ def test_a_file_that_becomes_a_link_or_a_pipe_meanwhile_is_not_followed(folder: 
 
 
 def test_an_oversized_file_is_refused_unread(folder: Path) -> None:
-    """One byte over 64 GiB, or rows over 64 MiB, sparse: told with its size; the rest is read."""
+    """One byte over 64 GiB, or a table over 64 MiB, sparse: told with its size; the rest is read."""
     with (folder / "attachments" / "big.bin").open("wb") as stream:
         stream.truncate(64 * 1024**3 + 1)
-    with (folder / "tasks" / "big.jsonl").open("wb") as stream:
+    with (folder / "tasks" / "big.csv").open("wb") as stream:
         stream.truncate(1 << 33)
+    with (folder / "tasks" / "big.jsonl").open("wb") as stream:
+        stream.truncate(64 * 1024**3 + 1)
     items, faults = read(folder)
-    assert sorted(faults) == [("attachments/big.bin", None), ("tasks/big.jsonl", None)]
+    assert sorted(faults) == [("attachments/big.bin", None), ("tasks/big.csv", None), ("tasks/big.jsonl", None)]
     assert len(items) == GOOD
-    assert "64 GiB" in messages(folder)[0]
-    assert "64 MiB" in messages(folder)[1]
+    bounds = dict(zip([file for file, _ in faults], messages(folder), strict=True))
+    assert "64 GiB" in bounds["attachments/big.bin"]
+    assert "64 MiB" in bounds["tasks/big.csv"]
+    assert "64 GiB" in bounds["tasks/big.jsonl"]
+
+
+@pytest.mark.parametrize("bound", [40, 10**9])
+def test_long_jsonl_is_read_in_pieces_and_as_any_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
+    """The same rows and faults, whether the file is above the bound of one reading or below it."""
+    lines = [b'{"id": 1}', b"", b'  {"id": 2, "n": 1.50} \r', b"broken", b'{"id": 1}', b'{"id": 3}']
+    (folder / "tasks" / "w9.jsonl").write_bytes(b"\n".join(lines))
+    for module in (importing, rowfiles):
+        monkeypatch.setattr(module, "MAX_CONTENT_BYTES", bound)
+    (folder / "attachments" / "picture.png").write_bytes(b"x")
+    (folder / "tasks" / "w1.jsonl").unlink()
+    (folder / "tasks" / "w2.jsonl").unlink()
+    (folder / "guidelines" / "how.md").write_bytes(b"x")
+    (folder / "rubrics" / "score.md").write_bytes(b"x")
+    (folder / "gold" / "answers.jsonl").write_bytes(b"x")
+    (folder / "labelvault.toml").unlink()
+    items, faults = read(folder)
+    found = {source: item.content for source, item in items.items() if item.kind == "task"}
+    assert found == {
+        "tasks/w9.jsonl#1": b'{"id": 1}',
+        "tasks/w9.jsonl#2": b'{"id": 2, "n": 1.50}',
+        "tasks/w9.jsonl#3": b'{"id": 3}',
+    }
+    assert faults == [("tasks/w9.jsonl", 4), ("tasks/w9.jsonl", 5)]
+
+
+def test_a_row_beyond_the_bound_costs_itself_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than what one item holds, many times over, and at the very end: told with its line; others are read."""
+    monkeypatch.setattr(rowfiles, "MAX_CONTENT_BYTES", 40)
+    path = folder / "tasks" / "w9.jsonl"
+    row = b'{"id": "' + b"x" * 30 + b'"}'
+    assert len(row) == 40
+    for end in (b"\n", b""):
+        path.write_bytes(b"\n".join([row, b"y" * 41, b"y" * 400, b'{"id": 2}', b"y" * 80]) + end)
+        found = list(rowfiles.long_jsonl(path, "tasks/w9.jsonl"))
+        assert [each for each in found if isinstance(each[1], bytes)] == [(1, row), (4, b'{"id": 2}')]
+        assert [number for number, each in found if isinstance(each, ProjectError)] == [2, 3, 5]
+        assert all("64 MiB" in str(each) for _, each in found if isinstance(each, ProjectError))
+
+
+def test_a_jsonl_of_100_mib_is_sealed_in_bounded_memory(folder: Path) -> None:
+    """Row by row; only what names them is kept."""
+    with (folder / "tasks" / "w9.jsonl").open("wb") as stream:
+        for number in range(100):
+            stream.write(json.dumps({"id": number, "text": "x" * 1024 * 1024}).encode() + b"\n")
+    tracemalloc.start()
+    count = sum(1 for _ in ProjectFolder(folder).items())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == GOOD + 100
+    assert peak < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet", ".md"])
+def test_a_task_file_that_is_gone_or_has_no_name_in_utf8_is_reported(folder: Path, suffix: str) -> None:
+    """Whatever form it has; the rest is read."""
+    Path(os.fsdecode(os.fsencode(folder / "tasks") + b"/\xff" + suffix.encode())).write_bytes(b"x")
+    (folder / "tasks" / f"gone{suffix}").write_bytes(b"x")
+    source = ProjectFolder(folder)
+    (folder / "tasks" / f"gone{suffix}").unlink()
+    assert len(list(source.items())) == GOOD
+    assert [error.file for error in source.errors] == [f"tasks/\\xff{suffix}", f"tasks/gone{suffix}"]
+    assert all("can't be read" in str(error) for error in source.errors)
 
 
 def test_a_file_that_can_not_be_read_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
