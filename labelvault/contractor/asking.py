@@ -68,7 +68,7 @@ class Asking:
         exchange: AnyExchange,
         approving: Approving,
     ) -> tuple[Signed[OpenRequest], bytes]:
-        """Ask for a task; return the request and the frame of its verified lease.
+        """Ask for a task; return the request and the frame of its verified lease. What fails is given up.
 
         Args:
             membership: under which grant.
@@ -81,25 +81,59 @@ class Asking:
         Raises:
             As `Contractor.open_task`, and EpochChanged.
         """
-        task = task_id(item)
-        now = self._now()
-        membership.check_valid(now)
-        # What was closed while the vault was away is said first, or the issuer would still count it as open.
-        self._post.post_due()
-        if exchange is None:
-            way: Exchange = MailboxExchange(self._post.relay(membership), membership, self._take_ack)
-        else:
-            way = DirectExchange(exchange) if callable(exchange) else exchange
-        presence = Presence(membership, self._identity, lambda: self._post.relay(membership), approving)
-        cosign = partial(presence.cosign, now=now) if membership.presence == "key" else None
-        request = make_request(membership, self._identity, task, one_time_key, now, cosign=cosign)
+        request = self.request(membership, item, one_time_key, approving)
         try:
-            return request, way.ask(request, acceptor(request, membership, self._now), timeout_s)
+            return request, self.put(membership, request, timeout_s, exchange)
         except (DeniedError, EpochChanged):
             raise
         except LabelVaultError:
             self._post.given_up(request)
             raise
+
+    def request(
+        self,
+        membership: Membership,
+        item: bytes | str,
+        one_time_key: bytes,
+        approving: Approving,
+        replaces: bytes | None = None,
+    ) -> Signed[OpenRequest]:
+        """Sign a request, at a desk with its device's approval; nothing is asked of the issuer yet.
+
+        Args:
+            membership: under which grant.
+            item: the task's id: 16 bytes, or 32 hex digits.
+            one_time_key: fresh; the lease is sealed to it.
+            approving: at a desk, how to reach its presence device.
+            replaces: the live lease that this one renews, 32 bytes.
+
+        Raises:
+            GrantError, LeaseError, ClockError, PresenceError, ApprovalTimeoutError: or one of their kinds.
+        """
+        task = task_id(item)
+        now = self._now()
+        membership.check_valid(now)
+        # What was closed while the vault was away is said first, or the issuer would still count it as open.
+        self._post.post_due()
+        presence = Presence(membership, self._identity, lambda: self._post.relay(membership), approving)
+        cosign = partial(presence.cosign, now=now) if membership.presence == "key" else None
+        return make_request(membership, self._identity, task, one_time_key, now, replaces, cosign)
+
+    def put(
+        self, membership: Membership, request: Signed[OpenRequest], timeout_s: float, exchange: AnyExchange
+    ) -> bytes:
+        """Put a request to the issuer, and return the frame of its verified lease.
+
+        The same request may be put again after a timeout: it gets the same answer, never a second lease.
+
+        Raises:
+            As `Contractor.open_task`, and EpochChanged.
+        """
+        if exchange is None:
+            way: Exchange = MailboxExchange(self._post.relay(membership), membership, self._take_ack)
+        else:
+            way = DirectExchange(exchange) if callable(exchange) else exchange
+        return way.ask(request, acceptor(request, membership, self._now), timeout_s)
 
 
 def task_id(item: bytes | str) -> bytes:

@@ -19,14 +19,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from labelvault import errors
-from labelvault.contractor.clock import Deadline, elapsed_s
+from labelvault.contractor.clock import Deadline
 from labelvault.contractor.membership import Membership, read_certificate, read_invite
+from labelvault.contractor.onetime import NextKey
 from labelvault.contractor.opening import open_lease, read_lease
 from labelvault.contractor.output import OutputDirectory
 from labelvault.contractor.parts import LargeItems, Opened
 from labelvault.contractor.show import render
-from labelvault.crypto.hpke import OneTimeKey
-from labelvault.errors import FormatError, LabelVaultError, LeaseClosedError, LeaseExpiredError, RelayError
+from labelvault.errors import (
+    FormatError,
+    LabelVaultError,
+    LeaseClosedError,
+    LeaseError,
+    LeaseExpiredError,
+    RelayError,
+)
 from labelvault.relay import open_relay
 from labelvault.relay.local import utc_now
 from labelvault.relay.protocol import MAX_PAYLOAD_BYTES, ItemPart, Relay
@@ -89,11 +96,10 @@ class Child:
         self._channel = channel
         self._clock = clock
         self._at_end = at_end
-        self._key: OneTimeKey | None = OneTimeKey.generate()
-        self._asked_s = elapsed_s()
+        self._key = NextKey()
         self._opened: Opened | None = None
         self._deadline: Deadline | None = None
-        send(channel, {"one_time_key": self._key.public_key})
+        send(channel, {"one_time_key": self._key.make()})
 
     def run(self) -> None:
         """Serve the parent until the task closes, the lease ends, or the parent is gone."""
@@ -130,6 +136,15 @@ class Child:
                     raise
                 # Written to disk, keys and plaintext have no more business in memory.
                 return message["folder"] is None
+            if command == "prepare":
+                if self._opened is None:
+                    raise FormatError("nothing is open to renew")
+                send(self._channel, {"one_time_key": self._key.make()})
+                return True
+            if command == "renew":
+                newer, version = self._renew(message)
+                send(self._channel, {"newer": newer, "version": version})
+                return True
             if command == "show":
                 self._show(descriptors)
                 send(self._channel, {"shown": True})
@@ -141,18 +156,19 @@ class Child:
             # Nobody may be left to hear it.
             with suppress(OSError):
                 send(self._channel, {"error": _kind(error), "message": str(error)[:2000]})
-            return command != "open"
+            # What was asked for is opened or nothing is: the lease that a renewal replaced has lost its slot.
+            return command not in ("open", "renew")
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
     def _open(self, message: dict[str, Any]) -> tuple[list[tuple[int, int]], int]:
-        if self._key is None:
+        if self._deadline is not None:
             raise FormatError("this process has opened its task already")
-        key, self._key = self._key, None
+        key, asked_s = self._key.take()
         membership, request = _membership(message)
         lease, outer = read_lease(message["lease"], request, membership, self._clock())
-        self._deadline = Deadline(outer, self._asked_s, self._clock)
+        self._deadline = Deadline(outer, asked_s, self._clock)
         if message["folder"] is None and self._at_end is not None:
             # A thread: this one may hang in a read from the vault, or in a write to someone who does not read.
             threading.Thread(target=_wait_for, args=(self._deadline, self._at_end), daemon=True).start()
@@ -166,6 +182,29 @@ class Child:
             relay.close()
         self._opened = opened
         return [], opened.task.version
+
+    def _renew(self, message: dict[str, Any]) -> tuple[bool, int]:
+        """Go over to the lease that renews this opening; return whether it brought other content, and the version."""
+        if self._opened is None or self._deadline is None:
+            raise FormatError("nothing is open to renew")
+        key, asked_s = self._key.take()
+        membership, request = _membership(message)
+        lease, outer = read_lease(message["lease"], request, membership, self._clock())
+        if outer.item != self._opened.outer.item:
+            raise LeaseError("the lease is for another task than the one that is open")
+        relay = open_relay(membership.vault, token=message.get("token"))
+        try:
+            # Until it has opened, the old lease's end stands.
+            large = large_items(relay, partial(self._check_wanted, self._deadline))
+            opened = open_lease(lease, outer, key, membership, reader(relay), large, before=self._opened)
+        finally:
+            relay.close()
+        newer = opened.named != self._opened.named
+        if newer:
+            self._opened.close()
+        self._opened = opened
+        self._deadline.renew(outer, asked_s)
+        return newer, opened.task.version
 
     def _check_wanted(self, deadline: Deadline) -> None:
         """Stop the writing of a large item when the lease ends, or the parent wants no more or is gone.

@@ -1,5 +1,6 @@
 """Time at the contractor: a wall clock that may lie, the highest issuer time ever seen, and time that only elapses."""
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -46,12 +47,27 @@ class Deadline:
             asked_s: `elapsed_s()` before the request was sent.
             clock: the wall clock, aware UTC.
         """
-        self._end_s = asked_s + (outer.expires_at - outer.issued_at).total_seconds()
-        self._expires_at = outer.expires_at
+        self._lock = threading.Lock()
         self._clock = clock
+        self.renew(outer, asked_s)
+
+    def renew(self, outer: LeaseOuter, asked_s: float) -> None:
+        """Go by the lease that renews this one from now on: nothing of the old one's time is added to it.
+
+        Args:
+            outer: the new lease's readable part, verified.
+            asked_s: `elapsed_s()` before the renewal was asked for.
+        """
+        with self._lock:
+            self._end_s = asked_s + (outer.expires_at - outer.issued_at).total_seconds()
+            self._expires_at = outer.expires_at
 
     def remaining_s(self) -> float:
-        """Return seconds left, 0 once it has ended. It never grows: a clock that is set back later adds nothing."""
-        now_s = elapsed_s()
-        self._end_s = min(self._end_s, now_s + (self._expires_at - self._clock()).total_seconds())
-        return max(0.0, self._end_s - now_s)
+        """Return seconds left, 0 once it has ended.
+
+        Only a renewal makes it grow: a clock that is set back later adds nothing.
+        """
+        with self._lock:
+            now_s = elapsed_s()
+            self._end_s = min(self._end_s, now_s + (self._expires_at - self._clock()).total_seconds())
+            return max(0.0, self._end_s - now_s)

@@ -22,9 +22,11 @@ from labelvault.contractor.membership import Membership
 from labelvault.contractor.opening import open_lease, read_lease
 from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.output import OutputDirectory
+from labelvault.contractor.parts import Opened
 from labelvault.contractor.post import Post
 from labelvault.contractor.records import OpeningLog, OpeningRecord
-from labelvault.contractor.submitting import Submitting
+from labelvault.contractor.renewal import Leases, Renewed
+from labelvault.contractor.submitting import Submit, Submitting
 from labelvault.contractor.task import Task
 from labelvault.contractor.worker import Opening, Worker
 from labelvault.crypto.hpke import OneTimeKey
@@ -40,8 +42,8 @@ from labelvault.keys.identity import UnlockedIdentity, create_identity, open_ide
 from labelvault.keys.keystore import DEFAULT_COST
 from labelvault.keys.token import read_token
 from labelvault.relay.local import utc_now
-from labelvault.wire.frame import Signer
-from labelvault.wire.messages import Card, LeaseOuter
+from labelvault.wire.frame import Signed, Signer
+from labelvault.wire.messages import Card, Lease, LeaseOuter
 from labelvault.wire.times import truncate
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -238,18 +240,42 @@ class Contractor:
         key, asked_s = OneTimeKey.generate(), elapsed_s()
         request, data = self._asking.ask(membership, item, key.public_key, timeout_s, exchange, approving)
         lease, outer = read_lease(data, request, membership, self.now())
-        close = partial(self._post.closed, outer, "best-effort")
+        leases = self._leases(membership, outer)
         self._log.leased(outer, self.now(), None)
+        deadline = Deadline(outer, asked_s, self._clock)
         try:
-            relay, deadline = self._post.relay(membership), Deadline(outer, asked_s, self._clock)
-            large = large_items(relay, partial(check_live, deadline))
-            opened = open_lease(lease, outer, key, membership, reader(relay), large)
-            self._post.opened(outer, opened.task.version, [])
+            opened = self._opened(membership, lease, outer, key, deadline)
+            leases.opened(opened.task.version, [])
         except BaseException:
             # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
-            close()
+            leases.closed("best-effort")
             raise
-        return Task(opened, deadline, close, partial(self._submitting.submit, outer.lease_id))
+
+        def open_renewed(renewed: Renewed, key: OneTimeKey, before: Opened) -> Opened:
+            lease, outer = read_lease(renewed.data, renewed.request, renewed.membership, self.now())
+            return self._opened(renewed.membership, lease, outer, key, deadline, before)
+
+        return Task(opened, deadline, leases, open_renewed, self._submit_under(leases))
+
+    def _opened(
+        self,
+        membership: Membership,
+        lease: Signed[Lease],
+        outer: LeaseOuter,
+        key: OneTimeKey,
+        deadline: Deadline,
+        before: Opened | None = None,
+    ) -> Opened:
+        relay = self._post.relay(membership)
+        large = large_items(relay, partial(check_live, deadline))
+        return open_lease(lease, outer, key, membership, reader(relay), large, before)
+
+    def _leases(self, membership: Membership, outer: LeaseOuter) -> Leases:
+        return Leases(membership, outer, self._asking, self._post, self._log, self.now)
+
+    def _submit_under(self, leases: Leases) -> Submit:
+        """Return how to submit under the newest of an opening's leases."""
+        return lambda *answer: self._submitting.submit(leases.outer.lease_id, *answer)
 
     def begin(
         self,
@@ -282,7 +308,7 @@ class Contractor:
     def _begin(
         self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None, approving: Approving
     ) -> Opening:
-        worker = Worker()
+        worker, token = Worker(), read_token(self._home)
         try:
             request, data = self._asking.ask(membership, item, worker.one_time_key, timeout_s, None, approving)
             _, outer = read_lease(data, request, membership, self.now())
@@ -291,7 +317,7 @@ class Contractor:
             raise
         try:
             self._log.leased(outer, self.now(), folder)
-            self._post.opened(outer, *worker.open(membership, request, data, folder, read_token(self._home)))
+            self._post.opened(outer, *worker.open(membership, request, data, folder, token))
         except BaseException:
             worker.stop()
             try:
@@ -304,15 +330,15 @@ class Contractor:
             raise
         if folder is not None:
             worker.stop()
-        submit = partial(self._submitting.submit, outer.lease_id)
-        return Opening(worker, outer, folder, partial(self._finish, outer), submit)
+        leases = self._leases(membership, outer)
+        return Opening(worker, leases, folder, token, partial(self._finish, leases), self._submit_under(leases))
 
-    def _finish(self, outer: LeaseOuter, opening: Opening) -> None:
+    def _finish(self, leases: Leases, opening: Opening) -> None:
         """Record the close of an opening whose process has exited."""
         if opening.folder is not None:
-            self.close_opening(outer.lease_id)
+            self.close_opening(opening.lease_id)
         else:
-            self._post.closed(outer, opening.erased)
+            leases.closed(opening.erased)
 
     def close_opening(self, lease_id: bytes) -> None:
         """Close an opening by its lease, also one that an earlier process made: erase its files, say so.

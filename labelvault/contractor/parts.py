@@ -3,13 +3,16 @@
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.ranges import SealedReader
 from labelvault.errors import LargePartError
 from labelvault.wire.items import ItemHeader
 from labelvault.wire.messages import LeaseOuter
+
+ItemBytes: TypeAlias = tuple[bytes, int, bytes]
+"""Item id, version and digest: which bytes a lease named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,19 @@ class OpenedPart:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A task and what it requires, opened."""
+    """A task and what it requires, opened.
+
+    Attributes:
+        outer: the lease's readable part.
+        task: the task itself.
+        required: what opened with it.
+        named: which bytes these are, in the lease's order.
+    """
 
     outer: LeaseOuter
     task: OpenedPart
     required: tuple[OpenedPart, ...]
+    named: tuple[ItemBytes, ...]
 
     def close(self) -> None:
         """Let go of all that large items hold."""

@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +19,12 @@ from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.child import receive, send
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
+from labelvault.contractor.renewal import Leases, closed_with_both
 from labelvault.contractor.submitting import Submit
 from labelvault.errors import DeniedError, LabelVaultError, LeaseClosedError, LeaseError, RelayError
 from labelvault.wire.codec import Value
 from labelvault.wire.frame import Signed
-from labelvault.wire.messages import LeaseOuter, OpenRequest
+from labelvault.wire.messages import OpenRequest
 
 PASSED_ENVIRONMENT: tuple[str, ...] = ("SYSTEMROOT",)
 """Variables that the child gets; Python on Windows can't start without this one."""
@@ -88,20 +90,32 @@ class Worker:
         Raises:
             LabelVaultError: what the child found, as the kind that it was there.
         """
-        answer = self._call(
-            {
-                "command": "open",
-                "contractor": request.frame.signer,
-                "identity_key": membership.identity_key,
-                "invite": membership.invite.data,
-                "certificate": membership.certificate.data,
-                "request": request.data,
-                "lease": lease,
-                "folder": None if folder is None else str(folder),
-                "token": token,
-            }
-        )
+        place = None if folder is None else str(folder)
+        answer = self._call({"command": "open", "folder": place, **_handed_over(membership, request, lease, token)})
         return answer["version"], [(device, inode) for device, inode in answer["opened"]]
+
+    def prepare(self) -> bytes:
+        """Have the child make another one-time key, to renew its lease; return the public half.
+
+        Raises:
+            LeaseClosedError: the child has ended.
+        """
+        key: bytes = self._call({"command": "prepare"})["one_time_key"]
+        return key
+
+    def renew(
+        self, membership: Membership, request: Signed[OpenRequest], lease: bytes, token: str | None = None
+    ) -> tuple[bool, int]:
+        """Hand the child the lease that renews its own.
+
+        Returns:
+            Whether it brought other content; and the task's version.
+
+        Raises:
+            LabelVaultError: what the child found, as the kind that it was there; the child has ended then.
+        """
+        answer = self._call({"command": "renew", **_handed_over(membership, request, lease, token)})
+        return answer["newer"], answer["version"]
 
     def show(self, descriptor: int) -> None:
         """Have the child write its task as text to a descriptor of ours.
@@ -135,34 +149,66 @@ class Worker:
             self._process.wait()
 
 
+def _handed_over(
+    membership: Membership, request: Signed[OpenRequest], lease: bytes, token: str | None
+) -> dict[str, Value]:
+    return {
+        "contractor": request.frame.signer,
+        "identity_key": membership.identity_key,
+        "invite": membership.invite.data,
+        "certificate": membership.certificate.data,
+        "request": request.data,
+        "lease": lease,
+        "token": token,
+    }
+
+
 class Opening:
     """A task that is open in a child process. Close it, or use it in a `with` block.
 
     Attributes:
-        lease_id: 32 bytes.
-        item: the task's id, 16 bytes.
-        expires_at: the lease's end; the child exits then by itself.
         folder: where its files are, if they were written; then the child has exited already.
     """
 
     def __init__(
         self,
         worker: Worker,
-        outer: LeaseOuter,
+        leases: Leases,
         folder: Path | None,
+        token: str | None,
         on_close: Callable[["Opening"], None],
         on_submit: Submit,
     ) -> None:
         """Made by `Contractor.begin`."""
         self._worker = worker
+        self._leases = leases
+        self._token = token
         self._on_close = on_close
         self._on_submit = on_submit
         self._closed = False
-        self.lease_id = outer.lease_id
-        self.item = outer.item
-        self.expires_at: datetime = outer.expires_at
+        self._lock = threading.RLock()
         self.folder = folder
         self._left_file = False
+
+    @property
+    def lease_id(self) -> bytes:
+        """Of the newest lease, 32 bytes."""
+        return self._leases.outer.lease_id
+
+    @property
+    def item(self) -> bytes:
+        """The task's id, 16 bytes."""
+        return self._leases.outer.item
+
+    @property
+    def issued_at(self) -> datetime:
+        """When the newest lease was issued, by the issuer's clock."""
+        return self._leases.outer.issued_at
+
+    @property
+    def expires_at(self) -> datetime:
+        """The newest lease's end; the child exits then by itself."""
+        return self._leases.outer.expires_at
 
     @property
     def pid(self) -> int:
@@ -200,16 +246,54 @@ class Opening:
         """Submit an answer; also after the close. See `Contractor.submit`."""
         return self._on_submit(answer, name, media_type, approving)
 
+    def renew(self, *, timeout_s: float = 30.0, approving: Approving = BY_MAILBOX) -> bool:
+        """Get a lease that replaces this one before it ends, without closing the task.
+
+        It counts in the grant's `max_total` and `per_hour` like an opening, and passes every check again: at a desk
+        with a presence device, a person approves again. If the task or what it requires was sealed anew meanwhile,
+        the process opens that.
+
+        Args:
+            timeout_s: how long to wait for the issuer, in seconds.
+            approving: at a desk, how to reach its presence device.
+
+        Returns:
+            Whether the content is another one now.
+
+        Raises:
+            DeniedError: the issuer said no; the lease stays as it is until its end.
+            RequestTimeoutError, RelayError, StoreError: no answer; likewise. The next call asks the same again.
+            LeaseClosedError: it was closed or has ended, or what was granted did not open: then it is closed now.
+            LeaseError: its files were written to a folder, so no process holds it any more; all that `begin` raises,
+                too, and the lease stays as it is.
+        """
+        with self._lock:
+            if self.folder is not None:
+                raise LeaseError("what was written to a folder is not renewed; close it and open the task again")
+            if self._closed or not self.alive:
+                raise LeaseClosedError("the task is closed, or its time is over")
+            renewed = self._leases.renew(self._worker.prepare, timeout_s, None, approving)
+            try:
+                newer, version = self._worker.renew(renewed.membership, renewed.request, renewed.data, self._token)
+            except LabelVaultError as error:
+                self.close()
+                raise closed_with_both(error) from error
+            self._leases.opened(version, [])
+            return newer
+
     def close(self) -> None:
-        """End the child, wait for its exit, and post the receipt that says so. Closing again does nothing.
+        """End the child, wait for its exit, and post the receipts that say so. Closing again does nothing.
+
+        A renewal that another thread waits for is waited for.
 
         Raises:
             OutputError: its files can't be removed; it stays open, and may be closed again.
         """
-        if not self._closed:
-            self._worker.stop()
-            self._on_close(self)
-            self._closed = True
+        with self._lock:
+            if not self._closed:
+                self._worker.stop()
+                self._on_close(self)
+                self._closed = True
 
     def __enter__(self) -> "Opening":
         return self
