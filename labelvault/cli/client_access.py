@@ -160,7 +160,7 @@ def grant(
     ]
     if invite_file is not None:
         rows.append(("invite", str(invite_file)))
-    out.result(facts, facts_table(rows), *([cell(WAIVED, "yellow")] if record.presence == "waived" else []))
+    out.result(facts, facts_table(rows), *([cell(WAIVED, "magenta")] if record.presence == "waived" else []))
 
 
 @click.command(epilog=examples("labelvault client invite 5b9df688ac01 -o ada.invite"))

@@ -145,7 +145,7 @@ class Desk:
             {"lease": lease, "item": opening.item, "expires_at": opening.expires_at, "pid": opening.pid}
             for lease, opening in self._openings.items()
         ]
-        rows = [(o.item.hex(), lease.hex()[:16], self._left(o)) for lease, o in self._openings.items()]
+        rows = [(o.item, lease, self._left(o)) for lease, o in self._openings.items()]
         self._out.result({"event": "list", "openings": leases}, table("Open", ["item", "lease", "left"], rows))
 
     def _show(self, lease: bytes) -> None:

@@ -98,14 +98,14 @@ def _show(event: Event, console: Console) -> None:
     if isinstance(event, Act):
         style = "bold red" if event.title.startswith("Theft") else "bold"
         console.print()
-        console.print(Rule(Text(event.title, style=style), align="left", style=style if style != "bold" else "dim"))
+        console.print(Rule(Text(event.title, style=style), align="left", style=style if style != "bold" else "none"))
     elif isinstance(event, Did):
         grid = _grid()
-        grid.add_row(_who(event.actor), cell(event.command, "dim"))
-        grid.add_row("", cell("→ " + event.outcome, "bold yellow" if event.refused else ""))
+        grid.add_row(_who(event.actor), cell(event.command, "italic"))
+        grid.add_row("", cell("→ " + event.outcome, "bold magenta" if event.refused else ""))
         console.print(grid)
     elif isinstance(event, Said):
-        style = "yellow" if event.warning else "italic"
+        style = "magenta" if event.warning else "italic"
         console.print(Padding(cell(event.text, style), (0, 0, 0, _WIDEST + 2)))
     else:
         _stolen(event, console)
@@ -124,7 +124,7 @@ def _stolen(event: Stolen, console: Console) -> None:
 
 def _verdict(theft: Theft) -> Text:
     if not theft.measured:
-        return cell(theft.note, "yellow")
+        return cell(theft.note, "magenta")
     if not theft.holds:
         return cell("MORE than stated: " + "; ".join(theft.more), "bold red")
     return cell("as stated" if theft.stated else "nothing opened", "bold green")
@@ -141,7 +141,7 @@ def _conclude(findings: Findings, keep: Path | None, console: Console) -> None:
         table.add_row(
             cell(theft.surface),
             cell(", ".join(theft.stated) or "nothing"),
-            cell(", ".join(theft.opened) or "nothing") if theft.measured else cell("not measured here", "yellow"),
+            cell(", ".join(theft.opened) or "nothing") if theft.measured else cell("not measured here", "magenta"),
             cell(theft.plaintext_hits) if theft.measured else cell("-"),
             _verdict(theft),
         )
@@ -158,7 +158,7 @@ def _conclude(findings: Findings, keep: Path | None, console: Console) -> None:
     else:
         console.print(cell("Something opened that the ledger does not state.", "bold red"))
     where = f"Everything is in {keep}." if keep is not None else "Look at it yourself: labelvault demo --keep DIR"
-    console.print(cell(f"{findings.seconds:.0f} s. {where}", "dim"))
+    console.print(cell(f"{findings.seconds:.0f} s. {where}", "italic"))
 
 
 def _who(name: str) -> Text:

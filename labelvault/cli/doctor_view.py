@@ -11,7 +11,7 @@ from labelvault.cli.exits import OK, UNWELL
 from labelvault.cli.output import Output, cell
 from labelvault.health import Check
 
-_MARKS: Final = {"ok": ("ok", "green"), "warning": ("warning", "bold yellow"), "problem": ("problem", "bold red")}
+_MARKS: Final = {"ok": ("ok", "green"), "warning": ("warning", "bold magenta"), "problem": ("problem", "bold red")}
 
 
 def home_facts(actor: str, home: Path, checks: Sequence[Check]) -> dict[str, Any]:
@@ -31,9 +31,9 @@ def exit_code(checks: Sequence[Check]) -> int:
     return UNWELL if any(each.verdict == "problem" for each in checks) else OK
 
 
-def shown(title: str, checks: Sequence[Check]) -> tuple[Table, Text]:
-    """Return a table of the checks, with what to do below each that is not well, and a line that sums up."""
-    built = Table(title=Text(title), title_justify="left", title_style="bold", box=None, show_header=False)
+def shown(title: str, checks: Sequence[Check]) -> tuple[Text, Table, Text]:
+    """Return a title, a table of the checks with what to do below each that is not well, and a line that sums up."""
+    built = Table(box=None, show_header=False, pad_edge=False)
     built.add_column(no_wrap=True)
     built.add_column(style="cyan", no_wrap=True)
     built.add_column(overflow="fold")
@@ -45,7 +45,7 @@ def shown(title: str, checks: Sequence[Check]) -> tuple[Table, Text]:
         built.add_row(cell(mark, style), cell(each.name), text)
     counts = {verdict: sum(each.verdict == verdict for each in checks) for verdict in ("problem", "warning")}
     summary = ", ".join(f"{count} {verdict}{'' if count == 1 else 's'}" for verdict, count in counts.items())
-    return built, cell(summary, "bold red" if counts["problem"] else "bold green")
+    return cell(title, "bold"), built, cell(summary, "bold red" if counts["problem"] else "bold green")
 
 
 def report(actor: str, home: Path, checks: Sequence[Check], out: Output) -> int:

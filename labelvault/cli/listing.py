@@ -50,22 +50,24 @@ class Listing:
         # Measured as if there were room: within the true width everything is said to fit.
         if Measurement.get(console, options.update(max_width=_UNBOUNDED), table).maximum > options.max_width:
             table = self._built(self._shortest())
+        # A line of its own: as the table's title it would be folded to the table's width.
+        yield Text(self._title, style="bold")
         yield table
 
     def _shortest(self) -> dict[int, int]:
         """Return for each column of ids how many digits tell them apart."""
         digits = {}
         for place in range(len(self._columns)):
-            ids = {cell.hex for row in self._rows if isinstance(cell := row[place], Id) and not cell.whole}
-            if ids:
+            found = [cell for row in self._rows if isinstance(cell := row[place], Id)]
+            ids = {cell.hex for cell in found}
+            if any(cell.whole for cell in found):
+                digits[place] = max(map(len, ids))
+            elif ids:
                 digits[place] = next(n for n in range(LEAST_DIGITS, 65, 2) if len({id[:n] for id in ids}) == len(ids))
         return digits
 
     def _built(self, digits: dict[int, int]) -> Table:
         built = Table(
-            title=Text(self._title),
-            title_justify="left",
-            title_style="bold",
             header_style=_HEADER_STYLE,
             box=None,
             pad_edge=False,
@@ -83,5 +85,5 @@ class Listing:
                 *(Text(cell.hex[: digits.get(at)]) if isinstance(cell, Id) else cell for at, cell in enumerate(row))
             )
         if not self._rows:
-            built.add_row(Text("none", style="dim"))
+            built.add_row(Text("none", style="italic"))
         return built

@@ -67,7 +67,9 @@ class Output:
         if self.as_json:
             self.json({"event": "result", **facts} if self.as_events else facts)
             return
-        for part in shown:
+        for place, part in enumerate(shown):
+            if place and isinstance(part, Listing):
+                self._out.print()
             self._out.print(cell(part) if isinstance(part, str) else part)
 
     def library_error(self, error: LabelVaultError) -> int:
@@ -79,11 +81,11 @@ class Output:
 
     def note(self, text: str | Text) -> None:
         """Print one line of prose on stderr."""
-        self._err.print(cell(text, "dim") if isinstance(text, str) else text)
+        self._err.print(cell(text, "italic") if isinstance(text, str) else text)
 
     def warn(self, text: str) -> None:
         """Print one line of warning on stderr."""
-        self._err.print(Text("Warning: ", style="bold yellow").append_text(cell(text)))
+        self._err.print(Text.assemble(("Warning: ", "bold magenta"), cell(text)))
 
     def failed(self, kind: str, message: str, hint: str, code: str | None = None) -> None:
         """Say what went wrong and what to do next: two lines on stderr, or an error object on stdout.
@@ -99,8 +101,8 @@ class Output:
             event = {"event": "error"} if self.as_events else {}
             self.json({**event, "error": {"kind": kind, "message": message, "next": hint, **denial}})
             return
-        self._err.print(Text("Error: ", style="bold red").append_text(cell(message)), soft_wrap=True)
-        self._err.print(Text("Next: ", style="bold").append_text(cell(hint)), soft_wrap=True)
+        self._err.print(Text.assemble(("Error: ", "bold red"), cell(message)), soft_wrap=True)
+        self._err.print(Text.assemble(("Next: ", "bold"), cell(hint)), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Listing:

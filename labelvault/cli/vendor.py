@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from labelvault.cli.homes import read_address, write_address
+from labelvault.cli.listing import Id
 from labelvault.cli.options import examples, home_option, json_option
-from labelvault.cli.output import Output, facts_table, moment, size, table
+from labelvault.cli.output import Output, facts_table, size, table
 from labelvault.cli.vendor_doctor import doctor
 from labelvault.cli.vendor_serve import serve
 from labelvault.stores import open_store
@@ -106,7 +107,7 @@ def ls(with_items: bool, home: Path, vault: str | None, out: Output) -> None:
         table(
             "Queues",
             ["queue", "project", "waiting#", "claimed#", "done#"],
-            [(each.id.hex(), each.project.hex(), each.waiting, each.claimed, each.done) for each in queues],
+            [(each.id, each.project, each.waiting, each.claimed, each.done) for each in queues],
         )
     ]
     if items is not None:
@@ -114,14 +115,15 @@ def ls(with_items: bool, home: Path, vault: str | None, out: Output) -> None:
         shown.append(
             table(
                 "Items",
-                ["item", "version#", "sealed size#", "stored", "queue"],
+                ["item", "ver#", "sealed#", "stored", "queue"],
                 [
                     (
-                        each.item.hex(),
+                        # Whole: a contractor is told it, who knows no others that could complete it.
+                        Id(each.item, whole=True),
                         each.version,
                         size(each.size),
-                        moment(each.stored_at),
-                        each.queue.hex()[:8] if each.queue is not None else "",
+                        f"{each.stored_at:%Y-%m-%d %H:%MZ}",
+                        each.queue if each.queue is not None else "",
                     )
                     for each in items
                 ],

@@ -1,8 +1,13 @@
 """`labelvault client ls`, `grants` and `ledger show`: parts, filters, names, and what fits a narrow terminal."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from labelvault.cli import exits
+from labelvault.cli.client_ledger import _what
+from labelvault.client import LedgerLine
+from labelvault.ledger import entries
 
 
 def test_ls_shows_a_part_at_a_time(world):
@@ -126,3 +131,25 @@ def test_ids_are_cut_where_they_do_not_fit_and_taken_back(world, monkeypatch):
     assert world.client("ls", "ferry", "--versions", item[:12]).code == exits.OK
     for words in (("ls",), ("grants",), ("ledger", "show")):
         assert max(map(len, world.client(*words).out.splitlines())) <= 80, words
+
+
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+ID, KEY = b"\x0a" * 16, b"\x0b" * 32
+
+
+@pytest.mark.parametrize(
+    ("entry", "names", "text"),
+    [
+        (entries.Rotated(AT, "kek", ID, 3), {"project": "ferry"}, "key 3 of ferry"),
+        (entries.Rotated(AT, "root", None, 0), {}, "root key"),
+        (entries.Shredded(AT, ID, 2, 13), {}, "0a0a0a0a0a0a: 2 keys and 13 wraps destroyed"),
+        (entries.Restored(AT, ID, 7, KEY, AT), {}, "known up to entry 7, of 2026-05-01"),
+        (entries.Alarmed(AT, KEY, KEY, ID, ID, "honey"), {"contractor": "ada"}, "ada asked for 0a0a0a0a0a0a of"),
+        (entries.Junk(AT, AT, 5), {}, "5 messages that deserved no entry since 2026-05-01"),
+        (entries.Revoked(AT, "batch", ID), {"id": "week-14 of ferry"}, "batch week-14 of ferry"),
+        (entries.ReceiptEntry(AT, KEY, KEY, "opened", None), {}, "0b0b0b0b0b0b opened 0b0b0b0b0b0b"),
+    ],
+)
+def test_every_kind_of_entry_reads_as_a_line(entry, names, text):
+    """With names where there are any, else with the beginning of the id."""
+    assert text in _what(LedgerLine(0, "x", entry, names))

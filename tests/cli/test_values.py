@@ -1,11 +1,16 @@
 """Durations, moments, ids and what is shown of untrusted names."""
 
+import io
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import tzset
 
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from labelvault.cli import output, values
 
@@ -71,7 +76,54 @@ def test_spans_are_two_units(seconds, text):
     assert output.span(timedelta(seconds=seconds)) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB"), (3 << 30, "3.0 GiB")]
+)
 def test_sizes(count, text):
     """Bytes for people."""
     assert output.size(count) == text
+
+
+def test_no_colour_is_unreadable_on_a_light_or_a_dark_terminal():
+    """Yellow vanishes on white and dim on both; neither is used."""
+    for path in (Path(__file__).resolve().parents[2] / "labelvault" / "cli").glob("*.py"):
+        assert not re.search(r"""["'](?:bold )?(?:yellow|dim|white|black)["']""", path.read_text()), path
+
+
+def test_times_are_local_on_a_terminal_and_utc_elsewhere(monkeypatch):
+    """Whoever reads a screen need not count hours; whoever reads a file need not know where it was written."""
+    time = datetime(2026, 4, 1, 12, tzinfo=UTC)
+    assert output.moment(time) == "2026-04-01 12:00:00Z"
+    monkeypatch.setenv("TZ", "Europe/Oslo")
+    tzset()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert output.moment(time) == "2026-04-01 14:00:00+02:00"
+    monkeypatch.setenv("TZ", "UTC")
+    tzset()
+    assert output.moment(time) == "2026-04-01 12:00:00Z"
+
+
+def test_an_id_is_one_of_those_that_are_there():
+    """None, one and several are told apart, and each says what to do."""
+    ids = [b"\x0a" * 16, b"\x0a" * 15 + b"\x0b", b"\x0c" * 16]
+    assert values.the_one("0c0c0c0c", ids) == ids[2]
+    for start, message, step in (("0a0a0a0a", "several", "more digits"), ("0d0d0d0d", "nothing", "contractor list")):
+        with pytest.raises(values.WrongUsage, match=message) as caught:
+            values.the_one(start, ids)
+        assert step in caught.value.next_step
+
+
+def test_ids_of_any_length_are_told_apart():
+    """What two ids share is never all that is shown of them."""
+    first, second = b"\x0a" * 16, b"\x0a" * 8 + b"\x0b" * 8
+    listing = output.table("t", ["id"], [(first,), (second,)])
+    written = io.StringIO()
+    Console(width=20, file=written).print(listing)
+    shown = written.getvalue().split()
+    assert len({each for each in shown if each.startswith("0a")}) == 2
+
+
+def test_a_value_without_a_json_form_is_no_silent_text():
+    """Only ids, times and paths are turned into text."""
+    with pytest.raises(TypeError):
+        output.Output(True).json({"x": object()})
