@@ -6,6 +6,7 @@ import click
 
 from labelvault.cli import (
     client_access,
+    client_collect,
     client_doctor,
     client_export,
     client_issuer,
@@ -79,6 +80,7 @@ def project_create(name: str, floor_bytes: int, home: Path, passphrase: Passphra
 client_seal.add_to(command)
 client_seal_file.add_to(command)
 client_export.add_to(command)
+client_collect.add_to(command)
 client_versions.add_to(command)
 client_access.add_to(command)
 client_issuer.add_to(command)

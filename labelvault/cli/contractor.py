@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from labelvault.cli import contractor_desk, contractor_doctor, contractor_session
+from labelvault.cli import contractor_desk, contractor_doctor, contractor_session, contractor_submit
 from labelvault.cli.completion import LEASES
 from labelvault.cli.contractor_home import contractor_options, opened
+from labelvault.cli.contractor_submit import submission_facts, submissions_table
 from labelvault.cli.files import read_input, write_output
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, span, table
@@ -101,20 +102,22 @@ def _membership(joined: Membership) -> Any:
 @command.command("list", epilog=examples("labelvault contractor list", "labelvault contractor list --json"))
 @contractor_options
 def list_openings(home: Path, passphrase: Passphrase, out: Output) -> None:
-    """List the grants that were joined, newest first, and what was opened here, with the time that is left."""
+    """List the grants that were joined, newest first, what was opened here, with the time that is left, and answers."""
     now = datetime.now(UTC)
     with opened(home, passphrase) as me:
         grants = me.memberships()
-        openings = me.openings()
+        openings, answers = me.openings(), me.submissions()
     facts = {
         "joined": _membership_facts(grants[0]) if grants else None,
         "grants": [_membership_facts(each) for each in grants],
         "openings": [opening_facts(each, now) for each in openings],
+        "submissions": [submission_facts(each) for each in answers],
     }
     out.result(
         facts,
         *([_membership(grants[0]), _grants(grants, now)] if grants else ["Not joined yet."]),
         _openings(openings, now),
+        *([submissions_table(answers)] if answers else []),
     )
 
 
@@ -188,5 +191,6 @@ def close(lease: str, home: Path, passphrase: Passphrase, out: Output) -> None:
 
 
 contractor_session.add_to(command)
+contractor_submit.add_to(command)
 contractor_desk.add_to(command)
 contractor_doctor.add_to(command)

@@ -1,6 +1,7 @@
 """`labelvault vendor ...`: the platform's view. Loads no code that decrypts; has ids to show, not names."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from labelvault.cli.homes import read_address, write_address
 from labelvault.cli.listing import Id
 from labelvault.cli.options import examples, home_option, json_option
 from labelvault.cli.output import Output, facts_table, size, table
+from labelvault.cli.values import DURATION
 from labelvault.cli.vendor_doctor import doctor
 from labelvault.cli.vendor_serve import serve
+from labelvault.cli.vendor_work import after_option, csv_option, show_acks, show_receipts, show_tasks
 from labelvault.stores import open_store
 from labelvault.vendor import ItemInfo, Queue, StoreStatus, Vault
 
@@ -182,3 +185,41 @@ def purge(keep_days: int, home: Path, vault: str | None, out: Output) -> None:
         f"Dropped {dropped.messages} messages, {dropped.claims} claims, {dropped.leases} leases and {dropped.files}"
         " files of broken uploads.",
     )
+
+
+@command.command(epilog=examples("labelvault vendor receipts --after 120", "labelvault vendor receipts --csv"))
+@after_option
+@csv_option
+@home_option("vendor")
+@_vault_option
+@json_option
+def receipts(after: int, as_csv: bool, home: Path, vault: str | None, out: Output) -> None:
+    """List what contractors signed: opened, submitted, closed."""
+    with _existing(vault or read_address(home)) as opened:
+        show_receipts(opened, after, as_csv, out)
+
+
+@command.command(epilog=examples("labelvault vendor acks --after 120", "labelvault vendor acks --csv"))
+@after_option
+@csv_option
+@home_option("vendor")
+@_vault_option
+@json_option
+def acks(after: int, as_csv: bool, home: Path, vault: str | None, out: Output) -> None:
+    """List what the clients' issuers signed: accepted answers, and why not. Pay on these."""
+    with _existing(vault or read_address(home)) as opened:
+        show_acks(opened, after, as_csv, out)
+
+
+@command.command(epilog=examples("labelvault vendor tasks", "labelvault vendor tasks --stuck 2h"))
+@click.option(
+    "--stuck", type=DURATION, metavar="AGE", help="Only what was claimed or opened so long ago and not ended."
+)
+@csv_option
+@home_option("vendor")
+@_vault_option
+@json_option
+def tasks(stuck: timedelta | None, as_csv: bool, home: Path, vault: str | None, out: Output) -> None:
+    """List how far the tasks of all queues have come."""
+    with _existing(vault or read_address(home)) as opened:
+        show_tasks(opened, stuck, as_csv, out)

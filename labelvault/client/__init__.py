@@ -8,6 +8,8 @@ from labelvault.client.client import Client
 from labelvault.client.grants import Limits, Scope
 from labelvault.client.project import Project
 from labelvault.client.records import (
+    AsideRecord,
+    CollectReport,
     ComparedVersion,
     ContractorRecord,
     ExportFault,
@@ -32,8 +34,10 @@ from labelvault.wire.messages import Card, Grant
 
 __all__ = [
     "AnswerReport",
+    "AsideRecord",
     "Card",
     "Client",
+    "CollectReport",
     "ComparedVersion",
     "ContractorRecord",
     "ExportFault",

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final
 
 from labelvault.client import access, browsing, queries
 from labelvault.client.browsing import LedgerLine, ProjectRecord
@@ -31,6 +30,7 @@ from labelvault.keys.cards import client_fingerprint
 from labelvault.keys.identity import load_signing_key
 from labelvault.keys.kek import KekFiles
 from labelvault.keys.root import RootKey, RootKeyProvider
+from labelvault.keys.submission import load_submission_key, make_submission_key
 from labelvault.keys.token import read_token
 from labelvault.ledger.checkpoint import issuer_key_name
 from labelvault.ledger.entries import Entry
@@ -40,8 +40,6 @@ from labelvault.wire.frame import Signed, open_frame, sign_message
 from labelvault.wire.ids import ID_BYTES, ClientId, ProjectId, client_id
 from labelvault.wire.messages import Invite, IssuerCertificate
 from labelvault.wire.times import to_ms, truncate
-
-_SUBMISSION_LABEL: Final = b"labelvault/v1/submission-key\0"
 
 
 class Client:
@@ -206,8 +204,7 @@ class Client:
             )
         project = ProjectId(random_bytes(ID_BYTES))
         kek = self.keks.create(project)
-        submission = OneTimeKey.generate()
-        wrapped = self._root.wrap(submission.seed(), _SUBMISSION_LABEL + self.client_id + project)
+        submission_key, wrapped = make_submission_key(self._root, self.client_id, project)
         with self.database.transaction():
             self.database.execute(
                 "INSERT INTO projects VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, NULL)",
@@ -216,7 +213,7 @@ class Client:
                 floor_bytes,
                 kek.kek_id,
                 kek.generation,
-                submission.public_key,
+                submission_key,
                 wrapped,
                 to_ms(self.now()),
             )
@@ -235,6 +232,15 @@ class Client:
                 next_step="See what there is: labelvault client ls; or make it: labelvault client project create.",
             )
         return Project(self, ProjectId(bytes(row[0])), name)
+
+    def submission_key(self, project: bytes) -> OneTimeKey:
+        """Unwrap the key that a project's answers are sealed to.
+
+        Raises:
+            KeystoreError: it is not this project's.
+        """
+        wrapped = self.database.scalar("SELECT submission_wrapped FROM projects WHERE project = ?", project)
+        return load_submission_key(self._root, self.client_id, project, bytes(wrapped))
 
     def projects(self) -> list[Project]:
         """List projects by name."""

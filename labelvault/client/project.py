@@ -5,7 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelvault.client.answers import AnswerReader
 from labelvault.client.browsing import ItemFilter, ItemPage, find_item, page_items
+from labelvault.client.collecting import Collecting, aside
 from labelvault.client.comparing import compare_versions
 from labelvault.client.export import export_project
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
@@ -13,6 +15,8 @@ from labelvault.client.importing import ProjectFolder
 from labelvault.client.planning import plan_folder
 from labelvault.client.reading import Origin
 from labelvault.client.records import (
+    AsideRecord,
+    CollectReport,
     ContractorRecord,
     ExportReport,
     GrantRecord,
@@ -260,6 +264,48 @@ class Project:
             record=client.record,
             now=now,
         )
+
+    def collect(self, folder: Path, *, format: str = "jsonl") -> CollectReport:
+        """Write the answers that came into new files of a folder, each answer once, also after a crash.
+
+        First takes what waits in the mailbox, receipts too, without releasing anything. Files are `answers-0001.jsonl`
+        and so on (docs/cli.md), mode 0600; answers that are neither JSON nor text are files beside them. What a run
+        began and did not finish is finished first, where it was begun. Of several answers under one lease the highest
+        `sequence` counts.
+
+        Args:
+            folder: made if it is not there.
+            format: `jsonl`, or `label-studio`.
+
+        Raises:
+            FormatError: no such format.
+            OutputError: the folder can't be written, or holds something else under a name that was begun.
+            StoreError, RelayError: `client.db` or the vault failed; what is not written waits.
+            KeystoreError: the project's submission key can't be used.
+        """
+        with self._client.issuer() as issuer:
+            issuer.answer(release=False)
+        return self._collecting().run(Path(folder), format)
+
+    def collect_again(self, number: int, folder: Path, *, format: str = "jsonl") -> CollectReport:
+        """Write the answers of one collection once more, into another folder; what was collected stays so.
+
+        Raises:
+            ProjectError: there is no such collection of this project.
+            DecryptionError, TamperedError, NotFoundError: a large answer is not at the vault any more as it was.
+            FormatError, OutputError, StoreError, RelayError, KeystoreError: as `collect`.
+        """
+        return self._collecting().again(number, Path(folder), format)
+
+    def aside(self) -> list[AsideRecord]:
+        """List answers that were not accepted or did not open, oldest first."""
+        return aside(self._client.database, self.project_id)
+
+    def _collecting(self) -> Collecting:
+        client = self._client
+        key = client.submission_key(self.project_id)
+        reader = AnswerReader(client.database, client.relay(), client.client_id, key)
+        return Collecting(client.database, reader, self.project_id, client.now())
 
     def batches(self) -> list[str]:
         """List the names of batches of tasks."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from labelvault.errors import LabelVaultError, ProjectError
 from labelvault.wire.messages import Limits
@@ -343,3 +344,43 @@ class StatedItem:
     contractor: str
     tier: str
     erasure: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectReport:
+    """What collecting did.
+
+    Attributes:
+        files: what was written, or found whole: one for each collection.
+        answers: in them.
+        attachments: answers that are files of their own.
+        aside: answers that did not open, and were kept aside with the reason.
+    """
+
+    files: tuple[Path, ...]
+    answers: int
+    attachments: int
+    aside: int
+
+
+@dataclass(frozen=True, slots=True)
+class AsideRecord:
+    """A submission that was not accepted, or could not be opened.
+
+    Attributes:
+        hash: of its frame, 32 bytes.
+        lease_id: that it claims, 32 bytes.
+        item: the lease's task, 16 bytes; None if there is no such lease.
+        sequence: that it claims.
+        contractor: the client's name for whoever signed it.
+        reason: the verdict, or why it did not open.
+        received_at: when the issuer took it.
+    """
+
+    hash: bytes
+    lease_id: bytes
+    item: bytes | None
+    sequence: int
+    contractor: str
+    reason: str
+    received_at: datetime

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from labelvault.contractor.filenames import safe_file_name
+from labelvault.envelope.filenames import safe_file_name
 from labelvault.errors import OutputError
 from labelvault.keys.files import DIRECTORY_MODE, FILE_MODE
 from labelvault.wire.codec import MAX_INT

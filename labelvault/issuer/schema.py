@@ -63,7 +63,7 @@ CREATE INDEX submissions_to_collect ON submissions (project) WHERE verdict = 'ac
 CREATE INDEX submissions_collected ON submissions (collected) WHERE collected IS NOT NULL;
 CREATE TABLE collections (
   number INTEGER PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, folder TEXT NOT NULL, format TEXT NOT NULL,
-  begun_ms INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0
+  digest BLOB, begun_ms INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE spent_keys (key_hash BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE answers (

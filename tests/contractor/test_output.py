@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelvault.contractor.filenames import MAX_NAME_BYTES, safe_file_name
 from labelvault.contractor.output import OutputDirectory
+from labelvault.envelope.filenames import MAX_NAME_BYTES, safe_file_name
 from labelvault.errors import OutputError
 
 CANARY = b"canary-plaintext-canary"
