@@ -27,7 +27,7 @@ from tests.world import CHEAP, PASSPHRASE
 folder = Path(sys.argv[1])
 with Client.open(folder / "client", PassphraseRoot(PASSPHRASE, parameters=CHEAP)) as lab:
     print("began", flush=True)
-    lab.project("eval").seal(folder / "source", progress=lambda done, total: print(done, flush=True))
+    lab.project("eval").seal(folder / "source", progress=lambda counts: print(counts.done, flush=True))
 """
 
 
