@@ -19,7 +19,11 @@ OLDEST_PYTHON: Final = (3, 11)
 OLDEST_CRYPTOGRAPHY: Final = 50
 CLOCK_SKEW: Final = timedelta(minutes=2)
 _PACKAGES: Final = ("cryptography", "pynacl", "msgpack", "pydantic")
-_EXTRAS: Final = {"cli": ("click", "rich"), "service": ("httpx", "starlette", "uvicorn")}
+_EXTRAS: Final = {
+    "cli": ("click", "rich"),
+    "service": ("httpx", "starlette", "uvicorn"),
+    "parquet": ("pyarrow",),
+}
 _INJECTING: Final = ("LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 _YEARS: Final = (2025, 2100)
 _SHOWN: Final = 4
@@ -66,7 +70,7 @@ def extras() -> Check:
     missing = [name for name in _EXTRAS if name not in there]
     text = f"extras: {', '.join(there) or 'none'}"
     if missing:
-        text += f"; not installed: {', '.join(missing)} (a vault over HTTP needs service)"
+        text += f"; not installed: {', '.join(missing)} (service is for a vault over HTTP)"
     return ok("extras", text)
 
 

@@ -3,9 +3,11 @@
 import resource
 import shutil
 import sys
+import tomllib
 from collections import namedtuple
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +92,7 @@ def test_packages_that_are_missing_old_or_slow(monkeypatch):
     assert machine.packages().verdict == "ok"
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert machine.packages().verdict == "warning"
-    assert "not installed: cli, service" in machine.extras().found
+    assert "not installed: cli, service, parquet" in machine.extras().found
     monkeypatch.setattr(machine, "version", lambda name: "49.1")
     assert (machine.packages().verdict, "cryptography>=50" in machine.packages().mend) == ("problem", True)
 
@@ -99,6 +101,12 @@ def test_packages_that_are_missing_old_or_slow(monkeypatch):
 
     monkeypatch.setattr(machine, "version", missing)
     assert "not installed" in machine.packages().found
+
+
+def test_every_extra_is_looked_for():
+    """Save those for developing and for the examples, pyproject.toml's are the doctor's."""
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(machine._EXTRAS) == set(project["project"]["optional-dependencies"]) - {"dev", "examples"}
 
 
 def test_an_old_python_is_a_problem(monkeypatch):
