@@ -38,7 +38,7 @@ from labelvault.keys.cards import card_fingerprint, client_fingerprint
 from labelvault.keys.fingerprint import to_proquints
 from labelvault.keys.kek import Kek, unwrap_dek, wrap_context
 from labelvault.keys.root import LocalRootKey
-from labelvault.ledger import entries
+from labelvault.ledger import entries, statement, verdicts
 from labelvault.ledger.checkpoint import (
     Checkpoint,
     issuer_key_name,
@@ -49,6 +49,7 @@ from labelvault.ledger.checkpoint import (
 from labelvault.ledger.entries import Certified, Sealed, encode_entry
 from labelvault.ledger.note import VerifierKey
 from labelvault.ledger.tree import root_of_leaves
+from labelvault.ledger.verdicts import VERDICTS
 from labelvault.stores import sqlite_schema
 from labelvault.wire import ahead, answers, frame, items, messages, presence, schema
 from labelvault.wire.answers import ACK_VERDICTS
@@ -184,6 +185,8 @@ def words(options):
         return "a denial code"
     if set(options) == set(ACK_VERDICTS):
         return "a verdict"
+    if set(options) == set(VERDICTS):
+        return "an exposure verdict"
     return "one of " + ", ".join(f"`{word}`" for word in sorted(options))
 
 
@@ -216,7 +219,20 @@ def type_of(hint):
 def records():
     """Every record class by the name that the page gives it."""
     found: dict[str, type] = dict(PRIVATE)
-    for module in (messages, ahead, presence, answers, frame, items, metadata, answer, entries, prekeys):
+    for module in (
+        messages,
+        ahead,
+        presence,
+        answers,
+        frame,
+        items,
+        metadata,
+        answer,
+        entries,
+        verdicts,
+        statement,
+        prekeys,
+    ):
         found |= {name: each for name, each in vars(module).items() if is_record(each) and is_of(each, module)}
     return found
 

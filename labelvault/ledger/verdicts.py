@@ -1,0 +1,213 @@
+"""What a window means for each item: one verdict a version, computed from ledger entries alone.
+
+`labelvault.ledger.exposure` says which leases a surface could give away; here each item version that was ever sealed
+gets the worst that its leases say of it. Entries come from one ledger after another, oldest epoch first; memory grows
+with what was sealed and released, not with the ledger.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import reduce
+from typing import Annotated, Final
+
+from labelvault.ledger.entries import Entry, Released, Sealed, Version
+from labelvault.ledger.exposure import Exposure, open_items
+from labelvault.wire.messages import Id16, Key32, Tier
+from labelvault.wire.schema import Count, OneOf, UInt
+
+VERDICTS: Final = ("exposed", "unknown", "unconfirmed", "after", "closed-before", "elsewhere", "never-opened")
+"""From the worst to the best:
+
+- `exposed`: the surface could read it in the window, or with a key that was copied in it.
+- `unknown`: sealed before a gap in the ledger, in which releases may have been made that nobody recorded.
+- `unconfirmed`: opened at the surface and over before the window, but no receipt that counts says that it was erased.
+- `after`: released only after the window, to no key that could have been taken in it.
+- `closed-before`: opened at the surface, and its process had exited before the window.
+- `elsewhere`: opened, but never at the surface.
+- `never-opened`: no lease ever named it.
+"""
+MAX_INTERVALS: Final = 200
+"""Of one row. Where an item has more, each contractor's are drawn into one of each kind, or even all contractors'."""
+
+_Kind = tuple[bytes | None, str, str, str]
+"""Contractor, tier, erasure, reason."""
+Verdict = Annotated[str, OneOf(*VERDICTS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A time in which the surface could give an item version away, by leases of one contractor that overlap.
+
+    Attributes:
+        contractor: whose leases, 32 bytes; None for several, where one row would hold too much.
+        task: the task that was opened, where it was one: the item itself, or what required it. None for several.
+        leases: how many.
+        since: when the first was issued.
+        until: when the last one's best-effort receipt was entered, or else its expiry. Copies may have outlived it.
+        erasure: `best-effort` where receipts that count say so, else `unconfirmed`.
+        reason: `open` in the window; `not-erased` before it; or `key-taken`: released after it to a key that lay there.
+    """
+
+    contractor: Key32 | None
+    tier: Tier
+    task: Id16 | None
+    leases: Annotated[int, UInt(1, 2**32)]
+    since: datetime
+    until: datetime
+    erasure: Annotated[str, OneOf("best-effort", "unconfirmed")]
+    reason: Annotated[str, OneOf("open", "not-erased", "key-taken")]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionVerdict:
+    """One item version, and the worst that can be said of it."""
+
+    project: Id16
+    item: Id16
+    version: Version
+    sealed_at: datetime
+    verdict: Verdict
+    intervals: Annotated[tuple[Interval, ...], Count(0, MAX_INTERVALS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is asked: who may have held which keys, from when until when; both times are included.
+
+    Attributes:
+        contractors: keys on the surface, 32 bytes each.
+        project: only items of this one, 16 bytes; all if None.
+        gaps: (from, to) during which releases may be missing from the ledgers: between a backup and its restore.
+    """
+
+    contractors: frozenset[bytes]
+    start: datetime
+    end: datetime
+    project: bytes | None = None
+    gaps: tuple[tuple[datetime, datetime], ...] = ()
+
+
+def verdicts(read: Callable[[], Iterable[Entry]], window: Window) -> list[VersionVerdict]:
+    """Return a verdict for every item version that was ever sealed, by project, item and version.
+
+    Args:
+        read: yields all entries, oldest ledger first; called more than once.
+        window: what is asked.
+
+    Raises:
+        FormatError: a time that can't stand on the wire, or a window that ends before it begins.
+    """
+    exposures: dict[tuple[bytes, int], list[Exposure]] = {}
+    for exposure in open_items(read(), contractors=window.contractors, start=window.start, end=window.end):
+        exposures.setdefault((exposure.item, exposure.version), []).append(exposure)
+    sealed: dict[tuple[bytes, int], Sealed] = {}
+    marks: dict[tuple[bytes, int], int] = {}
+    tasks: dict[bytes, bytes] = {}
+    for entry in read():
+        match entry:
+            case Sealed() if window.project in (None, entry.project):
+                sealed.setdefault((entry.item, entry.version), entry)
+            case Released() if window.project in (None, entry.project):
+                if entry.contractor in window.contractors:
+                    tasks[entry.lease_id] = entry.task
+                mark = _mark(entry, window)
+                for item in entry.items:
+                    key = (item.item, item.version)
+                    marks[key] = marks.get(key, 0) | mark
+            case _:
+                continue
+    found = []
+    for key, entry in sorted(sealed.items(), key=lambda each: (each[1].project, *each[0])):
+        shown = exposures.get(key, [])
+        verdict = _verdict(entry, shown, marks.get(key, 0), window)
+        intervals = _intervals(shown, tasks)
+        found.append(VersionVerdict(entry.project, entry.item, entry.version, entry.at, verdict, intervals))
+    return found
+
+
+_HERE: Final = 1
+_ELSEWHERE: Final = 2
+_AFTER: Final = 4
+
+
+def _mark(released: Released, window: Window) -> int:
+    if released.issued_at > window.end:
+        return _AFTER
+    return _HERE if released.contractor in window.contractors else _ELSEWHERE
+
+
+def _verdict(sealed: Sealed, exposures: Sequence[Exposure], marks: int, window: Window) -> str:
+    if any(exposure.reason != "not-erased" for exposure in exposures):
+        return "exposed"
+    # Any release may be missing, to any key and for up to a lease's whole life: nothing better can be said of what
+    # there was to release.
+    if any(sealed.at <= to for _, to in window.gaps):
+        return "unknown"
+    if exposures:
+        return "unconfirmed"
+    # What was over before the window weighs less than what came after it, so that a re-opened item is not overlooked.
+    for mark, verdict in ((_AFTER, "after"), (_HERE, "closed-before"), (_ELSEWHERE, "elsewhere")):
+        if marks & mark:
+            return verdict
+    return "never-opened"
+
+
+def _intervals(exposures: Sequence[Exposure], tasks: dict[bytes, bytes]) -> tuple[Interval, ...]:
+    """Draw overlapping leases of one contractor together; a guideline may have been opened with each of its tasks."""
+    alike: dict[_Kind, list[Interval]] = {}
+    for exposure in sorted(exposures, key=lambda each: (each.since, each.until, each.lease_id)):
+        new = Interval(
+            contractor=exposure.contractor,
+            tier=exposure.tier,
+            task=tasks[exposure.lease_id],
+            leases=1,
+            since=exposure.since,
+            until=exposure.until,
+            erasure=exposure.erasure,
+            reason=exposure.reason,
+        )
+        drawn = alike.setdefault((new.contractor, new.tier, new.erasure, new.reason), [])
+        if drawn and new.since <= drawn[-1].until:
+            drawn[-1] = _joined(drawn[-1], new)
+        else:
+            drawn.append(new)
+    if sum(map(len, alike.values())) > MAX_INTERVALS:
+        alike = {kind: [reduce(_joined, drawn)] for kind, drawn in alike.items()}
+    if len(alike) > MAX_INTERVALS:
+        together: dict[_Kind, list[Interval]] = {}
+        for (_, tier, erasure, reason), (one,) in alike.items():
+            together.setdefault((None, tier, erasure, reason), []).append(one)
+        alike = {kind: [reduce(_joined, drawn)] for kind, drawn in together.items()}
+    found = [interval for drawn in alike.values() for interval in drawn]
+    return tuple(sorted(found, key=lambda each: (each.since, each.until, each.contractor or b"", each.erasure)))
+
+
+def _joined(one: Interval, other: Interval) -> Interval:
+    return replace(
+        one,
+        contractor=one.contractor if one.contractor == other.contractor else None,
+        task=one.task if one.task == other.task else None,
+        leases=one.leases + other.leases,
+        since=min(one.since, other.since),
+        until=max(one.until, other.until),
+    )
+
+
+def worst(found: Iterable[VersionVerdict]) -> Iterator[tuple[bytes, bytes, str]]:
+    """Yield (project, item, verdict) of each item: the worst of its versions, as one may hold what another held.
+
+    Args:
+        found: from `verdicts`, in its order.
+    """
+    current: tuple[bytes, bytes] | None = None
+    rank = len(VERDICTS)
+    for each in found:
+        name = (each.project, each.item)
+        if name != current:
+            if current is not None:
+                yield (*current, VERDICTS[rank])
+            current, rank = name, len(VERDICTS)
+        rank = min(rank, VERDICTS.index(each.verdict))
+    if current is not None:
+        yield (*current, VERDICTS[rank])
