@@ -2,7 +2,7 @@
 
     python contractor_decrypt.py card HOME OUT
     python contractor_decrypt.py join HOME INVITE "FINGERPRINT WORDS"
-    python contractor_decrypt.py open HOME ITEM
+    python contractor_decrypt.py open HOME ITEM ANSWER
 
 The passphrase of the identity key is read from HOME.passphrase, which should have mode 0600. A platform over HTTP gives
 out a token that is bound to our key; it goes into HOME/vault.token.
@@ -35,13 +35,14 @@ def join(home: Path, invite: Path, spoken: str) -> None:
         print(f"joined, until {membership.expires_at:%Y-%m-%d %H:%M} UTC")
 
 
-def open_task(home: Path, item: str) -> None:
-    """Open a task, show it, and close it. Only the child process ever holds its key and text."""
+def open_task(home: Path, item: str, answer: str) -> None:
+    """Open a task, show it, answer it, and close it. Only the child process ever holds its key and text."""
     with Contractor.open(home, passphrase(home)) as me:
         try:
             with me.begin(item, timeout_s=20) as opening:
                 sys.stdout.flush()
                 opening.show(sys.stdout.fileno())
+                opening.submit({"answer": answer})  # sealed to the client before it leaves this process
         except DeniedError as denied:
             sys.exit(f"the client's issuer said no: {denied.code}")
         print(f"closed, erased by {me.openings()[-1].erased}")
@@ -54,8 +55,8 @@ def main(command: str, *arguments: str) -> None:
             card(Path(home), Path(out))
         case "join", (home, invite, spoken):
             join(Path(home), Path(invite), spoken)
-        case "open", (home, item):
-            open_task(Path(home), item)
+        case "open", (home, item, answer):
+            open_task(Path(home), item, answer)
         case _:
             sys.exit(__doc__)
 

@@ -41,12 +41,14 @@ def claim_next(vault: Vault, contractor: str) -> Claim | None:
 
 
 def earned(vault: Vault) -> dict[str, int]:
-    """Count what is to be paid: once for each contractor key and item, from receipts that the contractors signed.
+    """Count what is to be paid: once for each contractor key and item, from answers that the client's issuer accepted.
 
-    Who pays only what the client has accepted counts the items of its acks here instead.
+    It says so in signed acks, which hold no content; a platform counts those of the clients that it knows.
     """
-    closed = {(receipt.contractor, receipt.item) for receipt in vault.receipts() if receipt.event == "closed"}
-    return dict(Counter(contractor.hex() for contractor, _ in sorted(closed)))
+    accepted = {
+        (ack.contractor, ack.item) for ack in vault.acks() if (ack.event, ack.verdict) == ("answer", "accepted")
+    }
+    return dict(Counter(contractor.hex() for contractor, _ in sorted(accepted)))
 
 
 def create_app(vault: Vault, tokens: Tokens) -> FastAPI:

@@ -64,16 +64,26 @@ def test_the_examples_play_together(tmp_path: Path) -> None:
         [sys.executable, str(ROOT / "examples/client_issue_keys.py"), "answer", str(lab), "60"], env=_environment()
     )
     try:
-        shown = run("contractor_decrypt.py", "open", ada, item).stdout
+        shown = run("contractor_decrypt.py", "open", ada, item, "good").stdout
+        paid = once_paid(vault)
     finally:
         issuer.terminate()
         issuer.wait()
     assert "── task: " in shown
     assert "── guideline: rating.md" in shown
     assert "closed, erased by process-exit" in shown
-    assert re.search(r"^[0-9a-f]{64}  1 tasks$", run("platform_embed.py", "pay", vault).stdout, re.MULTILINE)
+    assert re.fullmatch(r"[0-9a-f]{64}  1 tasks\n", paid)
     with_text = (PROJECT / "guidelines" / "rating.md").read_bytes()[:40]
     assert with_text not in (tmp_path / "vault.db").read_bytes()
+
+
+def once_paid(vault: str) -> str:
+    """What `pay` prints once the issuer has acked an answer."""
+    for _ in range(600):
+        if paid := run("platform_embed.py", "pay", vault).stdout:
+            return paid
+        time.sleep(0.1)
+    raise AssertionError("no answer was accepted")
 
 
 @contextmanager
@@ -152,7 +162,8 @@ def test_the_examples_play_together_over_http(tmp_path: Path) -> None:
         other = ask("POST", "/claims/next", "bob").json()
         assert other["item"] != task["item"]
         with running("client_issue_keys.py", "answer", lab, 60):
-            shown = run("contractor_decrypt.py", "open", ada, task["item"]).stdout
+            shown = run("contractor_decrypt.py", "open", ada, task["item"], "good").stdout
+            once_paid(url)
         assert "── task: " in shown
         assert "closed, erased by process-exit" in shown
 
