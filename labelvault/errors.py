@@ -60,6 +60,10 @@ class GrantLimitError(GrantError):
     """A limit of the grant is missing, out of bounds or reached."""
 
 
+class GrantFrozenError(GrantError):
+    """The grant's project is frozen, by the newest status that is known here."""
+
+
 class LeaseError(LabelVaultError):
     """A lease is not one that this opening may use."""
 
@@ -70,6 +74,10 @@ class LeaseExpiredError(LeaseError):
 
 class LeaseClosedError(LeaseError):
     """The opening was closed; its key is gone."""
+
+
+class StatusStaleError(LeaseError):
+    """The newest status of the client's issuer that is known here is too old for a lease that was issued ahead."""
 
 
 class LargePartError(LabelVaultError):
@@ -86,6 +94,40 @@ class DeniedError(LabelVaultError):
     def __init__(self, code: str) -> None:
         super().__init__(f"the issuer denied the request: {code}")
         self.code = code
+
+
+class IssueRefusedError(LabelVaultError):
+    """The issuer refuses to issue a lease ahead. Nothing was issued, and no prekey is spent by it.
+
+    Attributes:
+        item: the task's id, 16 bytes.
+        code: why, as in `DeniedError`.
+    """
+
+    def __init__(self, item: bytes, code: str) -> None:
+        super().__init__(f"no lease can be issued ahead for task {item.hex()}: {code}; nothing was issued")
+        self.item = item
+        self.code = code
+
+
+class PrekeyError(LabelVaultError):
+    """Prekeys can't be used for what they should be. None of them is spent by it."""
+
+
+class PrekeyExpiredError(PrekeyError):
+    """The end of these prekeys has been reached; their device has erased them."""
+
+
+class PrekeysUsedError(PrekeyError):
+    """Fewer unused prekeys are left than leases are wanted.
+
+    Attributes:
+        missing: how many more are needed.
+    """
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(f"{missing} more prekeys are needed; nothing was issued")
+        self.missing = missing
 
 
 class RequestTimeoutError(LabelVaultError):

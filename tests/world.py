@@ -286,6 +286,11 @@ def identity(me: Contractor) -> Signer:
     return me._identity
 
 
+def entries(world: World, kind: type) -> list[Any]:
+    """Ledger entries of a kind."""
+    return [entry for entry in world.lab.ledger_entries() if isinstance(entry, kind)]
+
+
 def approved(request: Signed[OpenRequest], desk: Signer, device: Signer, at: datetime) -> Signed[OpenRequest]:
     """Let a presence device approve a request, then let the desk sign it."""
     message = replace(request.message, approved_at=at)

@@ -84,7 +84,29 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
         errors.GrantLimitError,
         Outcome(REFUSED, "Choose other limits: labelvault client grant --help."),
     ),
+    (
+        errors.GrantFrozenError,
+        Outcome(
+            REFUSED, "Ask the client; once it has thawed the project, labelvault contractor status fetches the news."
+        ),
+    ),
     (errors.GrantError, Outcome(REFUSED, "Check the grant: labelvault client ls.")),
+    (
+        errors.StatusStaleError,
+        Outcome(
+            REFUSED,
+            "Fetch the newest status: labelvault contractor status; or import a file that the client wrote today.",
+        ),
+    ),
+    (
+        errors.PrekeyExpiredError,
+        Outcome(REFUSED, "Ask the contractor for new ones: labelvault contractor prekeys."),
+    ),
+    (
+        errors.PrekeysUsedError,
+        Outcome(REFUSED, "Ask the contractor for more: labelvault contractor prekeys -n N; or name fewer tasks."),
+    ),
+    (errors.PrekeyError, Outcome(REFUSED, "Have new ones made: labelvault contractor prekeys.")),
     (errors.LeaseExpiredError, Outcome(REFUSED, "Open the task again: labelvault contractor open ITEM.")),
     (errors.LeaseClosedError, Outcome(REFUSED, "Open the task again: labelvault contractor open ITEM.")),
     (errors.LeaseError, Outcome(REFUSED, "See what is open: labelvault contractor list.")),
@@ -152,6 +174,23 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
 )
 
 
+ISSUE_REFUSALS: Final = {
+    "unknown": "Name tasks that the grant's scope covers: labelvault client ls PROJECT, labelvault client grants.",
+    "limit-open": "Grant max_open more, or wait until leases are closed or expire.",
+    "limit-total": "Grant max_total more.",
+    "limit-rate": "Grant per_hour more, or issue the rest an hour from now.",
+    "revoked": "Grant anew; what is revoked stays so.",
+    "frozen": "Thaw the project first: labelvault client unfreeze PROJECT.",
+    "presence": "A desk gets no leases ahead, since nobody can be present in advance; it has to ask for each task.",
+    "epoch": "Have new prekeys made: labelvault contractor prekeys.",
+    "stale": "Check both machines' clocks, then have new prekeys made.",
+    "expired": "Make a new grant.",
+    "not-yet-valid": "Wait until the grant begins.",
+    "unavailable": "Check the catalog with labelvault client doctor, and have new prekeys made.",
+}
+"""What to do when a lease can't be issued ahead, by the code of the refusal."""
+
+
 def outcome_of(error: errors.LabelVaultError) -> Outcome:
     """Return the exit code and the advice for an error; the most special kind that fits decides.
 
@@ -159,6 +198,8 @@ def outcome_of(error: errors.LabelVaultError) -> Outcome:
     """
     if isinstance(error, errors.DeniedError):
         return Outcome(REFUSED, DENIALS.get(error.code, "Ask the client."))
+    if isinstance(error, errors.IssueRefusedError):
+        return Outcome(REFUSED, ISSUE_REFUSALS.get(error.code, "Check the grant: labelvault client ls."))
     for kind, outcome in _OUTCOMES:
         if isinstance(error, kind):
             return Outcome(outcome.code, error.next_step or outcome.next)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from labelvault.client import queries
-from labelvault.errors import EnrolmentError, GrantError
+from labelvault.errors import EnrolmentError, GrantError, RelayError, StoreError
 from labelvault.keys.cards import card_fingerprint, read_card
 from labelvault.keys.fingerprint import check_fingerprint
 from labelvault.ledger.entries import Enrolled, Frozen, Revoked
@@ -57,7 +57,7 @@ def _refuse_taken(name: str, same_key: bool) -> None:
     raise EnrolmentError(f"another contractor is named {name!r} already", next_step="Choose another --name.")
 
 
-def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) -> None:
+def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) -> bool:
     """Revoke a grant, a contractor, a batch of tasks or a project.
 
     Args:
@@ -66,6 +66,9 @@ def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) ->
         column: by which it is known.
         kind: as the ledger has it.
         name: its id or key.
+
+    Returns:
+        Whether a status that says so is at the vault already; if not, the next one is.
 
     Raises:
         GrantError: there is none.
@@ -80,10 +83,22 @@ def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) ->
         if not changed:
             raise GrantError(f"there is no {kind} of this id", next_step=queries.SEE_GRANTS)
         client.record([Revoked(at=now, kind=kind, id=name)])
+    return _announced(client)
 
 
-def set_frozen(client: "Client", project: bytes, *, frozen: bool) -> None:
-    """Stop a project's releases, or allow them again."""
+def set_frozen(client: "Client", project: bytes, *, frozen: bool) -> bool:
+    """Stop a project's releases, or allow them again; return whether the vault has a status that says so."""
     with client.database.transaction():
         client.database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(frozen), project)
         client.record([Frozen(at=client.now(), project=project, frozen=frozen)])
+    return _announced(client)
+
+
+def _announced(client: "Client") -> bool:
+    try:
+        with client.issuer() as issuer:
+            issuer.ahead.post_status()
+    except (RelayError, StoreError, GrantError):
+        # What was decided stands: the issuer refuses from now on, and its next status says so.
+        return False
+    return True

@@ -327,63 +327,80 @@ class Client:
         )
         return sign_message(invite, self.identity()).data
 
-    def revoke_grant(self, grant_id: bytes) -> None:
+    def revoke_grant(self, grant_id: bytes) -> bool:
         """Refuse everything that stands on a grant, at once and for good. What was opened stays seen.
+
+        Returns:
+            Whether a status that says so is at the vault already; if not, the next one is.
 
         Raises:
             GrantError: no such grant.
         """
-        access.revoke(self, "grants", "grant_id", "grant", grant_id)
+        return access.revoke(self, "grants", "grant_id", "grant", grant_id)
 
-    def revoke_contractor(self, name: str) -> None:
+    def revoke_contractor(self, name: str) -> bool:
         """Refuse everything that a contractor's key asks for, at once and for good. What was opened stays seen.
+
+        Returns:
+            As `revoke_grant`.
 
         Raises:
             EnrolmentError: no such contractor.
         """
-        access.revoke(self, "contractors", "key", "contractor", self.contractor(name).key)
+        return access.revoke(self, "contractors", "key", "contractor", self.contractor(name).key)
 
-    def revoke_batch(self, project: str, batch: str) -> None:
+    def revoke_batch(self, project: str, batch: str) -> bool:
         """Refuse every task of a batch to everybody, at once and for good, also tasks that are sealed into it later.
+
+        Returns:
+            As `revoke_grant`.
 
         Raises:
             ProjectError: no such project.
             GrantError: it has no batch of tasks of this name.
         """
         found = self.project(project)
-        access.revoke(self, "batches", "batch", "batch", task_batch_id(self.database, found.project_id, batch))
+        return access.revoke(self, "batches", "batch", "batch", task_batch_id(self.database, found.project_id, batch))
 
-    def revoke_project(self, name: str) -> None:
+    def revoke_project(self, name: str) -> bool:
         """Refuse everything of a project to everybody, at once and for good; `freeze` is what can be undone.
 
+        Returns:
+            As `revoke_grant`.
+
         Raises:
             ProjectError: no such project.
         """
-        access.revoke(self, "projects", "project", "project", self.project(name).project_id)
+        return access.revoke(self, "projects", "project", "project", self.project(name).project_id)
 
-    def freeze(self, project: str) -> None:
+    def freeze(self, project: str) -> bool:
         """Stop all releases of a project, until `unfreeze`.
 
+        Returns:
+            As `revoke_grant`.
+
         Raises:
             ProjectError: no such project.
         """
-        access.set_frozen(self, self.project(project).project_id, frozen=True)
+        return access.set_frozen(self, self.project(project).project_id, frozen=True)
 
-    def unfreeze(self, project: str) -> None:
+    def unfreeze(self, project: str) -> bool:
         """Allow releases of a project again.
 
+        Returns:
+            As `revoke_grant`.
+
         Raises:
             ProjectError: no such project.
         """
-        access.set_frozen(self, self.project(project).project_id, frozen=False)
+        return access.set_frozen(self, self.project(project).project_id, frozen=False)
 
     # Issuer and ledger
 
     def issuer(self) -> Issuer:
         """Return an issuer with connections of its own; it may run in another thread.
 
-        Raises:
-            RelayError: the vault can't be reached.
+        It reaches the vault when it first needs it, so it issues ahead without one.
         """
         return Issuer(
             Database(self._home / "client.db", CLIENT_SCHEMA),
@@ -391,7 +408,7 @@ class Client:
             self.client_id,
             self._issuer_identity,
             self.keks,
-            open_relay(self.vault, token=read_token(self._home)),
+            lambda: open_relay(self.vault, token=read_token(self._home)),
             self._clock,
         )
 

@@ -55,7 +55,7 @@ def resolve_scope(database: Database, project: ProjectId, scope: Scope) -> messa
         GrantScopeError: a name that is none of a batch of tasks or of a task here. Gold can't be granted.
     """
     batches = [task_batch_id(database, project, name) for name in scope.batches]
-    items = [_task_id(database, project, name) for name in scope.items]
+    items = [task_id(database, project, name) for name in scope.items]
     try:
         return messages.Scope(tuple(sorted(set(batches))), tuple(sorted(set(items))))
     except FormatError as error:
@@ -77,7 +77,12 @@ def task_batch_id(database: Database, project: ProjectId, name: str) -> bytes:
     return bytes(row[0])
 
 
-def _task_id(database: Database, project: ProjectId, name: str) -> bytes:
+def task_id(database: Database, project: ProjectId, name: str) -> bytes:
+    """Return the id of the one task of a project that has a name, or this id in hex.
+
+    Raises:
+        GrantScopeError: none, or several.
+    """
     rows = database.rows(
         "SELECT item FROM items WHERE project = ? AND kind = 'task' AND version IS NOT NULL AND name = ?",
         project,

@@ -22,10 +22,12 @@ from labelvault import errors
 from labelvault.contractor.clock import Deadline
 from labelvault.contractor.membership import Membership, read_certificate, read_invite
 from labelvault.contractor.onetime import NextKey
-from labelvault.contractor.opening import open_lease, read_lease
+from labelvault.contractor.opening import lease_outer, open_lease, read_ahead_lease, read_lease
 from labelvault.contractor.output import OutputDirectory
 from labelvault.contractor.parts import LargeItems, Opened
 from labelvault.contractor.show import render
+from labelvault.crypto.hpke import OneTimeKey
+from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import (
     FormatError,
     LabelVaultError,
@@ -166,9 +168,15 @@ class Child:
         if self._deadline is not None:
             raise FormatError("this process has opened its task already")
         key, asked_s = self._key.take()
-        membership, request = _membership(message)
-        lease, outer = read_lease(message["lease"], request, membership, self._clock())
-        self._deadline = Deadline(outer, asked_s, self._clock)
+        if "prekey" in message:
+            key, membership, now = OneTimeKey(SecretBytes(message.pop("prekey"))), _membership(message), self._clock()
+            item, contractor = lease_outer(message["lease"]).item, message["contractor"]
+            lease, outer = read_ahead_lease(message["lease"], key.public_key, item, contractor, membership, now)
+            self._deadline = Deadline.since_issue(outer, now, self._clock)
+        else:
+            membership, request = _requested(message)
+            lease, outer = read_lease(message["lease"], request, membership, self._clock())
+            self._deadline = Deadline(outer, asked_s, self._clock)
         if message["folder"] is None and self._at_end is not None:
             # A thread: this one may hang in a read from the vault, or in a write to someone who does not read.
             threading.Thread(target=_wait_for, args=(self._deadline, self._at_end), daemon=True).start()
@@ -188,7 +196,7 @@ class Child:
         if self._opened is None or self._deadline is None:
             raise FormatError("nothing is open to renew")
         key, asked_s = self._key.take()
-        membership, request = _membership(message)
+        membership, request = _requested(message)
         lease, outer = read_lease(message["lease"], request, membership, self._clock())
         if outer.item != self._opened.outer.item:
             raise LeaseError("the lease is for another task than the one that is open")
@@ -229,12 +237,15 @@ def _wait_for(deadline: Deadline, at_end: Callable[[], None]) -> None:
     at_end()
 
 
-def _membership(message: dict[str, Any]) -> tuple[Membership, Signed[OpenRequest]]:
+def _membership(message: dict[str, Any]) -> Membership:
     contractor, identity_key = message["contractor"], message["identity_key"]
     membership = read_invite(message["invite"], identity_key, contractor)
     certificate = read_certificate(message["certificate"], identity_key)
-    membership = Membership(identity_key, membership.invite, certificate, membership.grant)
-    return membership, open_frame(message["request"], OpenRequest, contractor)
+    return Membership(identity_key, membership.invite, certificate, membership.grant)
+
+
+def _requested(message: dict[str, Any]) -> tuple[Membership, Signed[OpenRequest]]:
+    return _membership(message), open_frame(message["request"], OpenRequest, message["contractor"])
 
 
 def reader(relay: Relay) -> Callable[[ItemHeader], ItemPart]:

@@ -71,3 +71,14 @@ class Deadline:
             now_s = elapsed_s()
             self._end_s = min(self._end_s, now_s + (self._expires_at - self._clock()).total_seconds())
             return max(0.0, self._end_s - now_s)
+
+    @classmethod
+    def since_issue(cls, outer: LeaseOuter, now: datetime, clock: Callable[[], datetime]) -> "Deadline":
+        """Return the end of a lease that was issued ahead: what has passed since its issue, by the wall clock, is gone.
+
+        A machine that restarted with its clock set back to later than the last issuer time it saw gains that much.
+        """
+        passed_s = max(0.0, (now - outer.issued_at).total_seconds())
+        deadline = cls(outer, elapsed_s() - passed_s, clock)
+        deadline.remaining_s()
+        return deadline

@@ -9,22 +9,24 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final
 
+from labelvault.contractor.ahead import AheadOfTime
 from labelvault.contractor.answering import Answer
 from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.asking import AnyExchange, Asking
 from labelvault.contractor.cardfile import CardFile
 from labelvault.contractor.child import check_live, large_items, reader
 from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
+from labelvault.contractor.held import Taken
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.opening import open_lease, read_lease
 from labelvault.contractor.outbox import SubmissionRecord
-from labelvault.contractor.output import OutputDirectory
+from labelvault.contractor.output import erase_output
 from labelvault.contractor.parts import Opened
 from labelvault.contractor.post import Post
-from labelvault.contractor.records import OpeningLog, OpeningRecord
+from labelvault.contractor.records import OpeningLog, OpeningRecord, check_finished
 from labelvault.contractor.renewal import Leases, Renewed
 from labelvault.contractor.submitting import Submit, Submitting
 from labelvault.contractor.task import Task
@@ -47,11 +49,10 @@ from labelvault.wire.messages import Card, Lease, LeaseOuter
 from labelvault.wire.times import truncate
 
 DEFAULT_TIMEOUT_S: Final = 30.0
-_T = TypeVar("_T")
 
 
 class Contractor:
-    """A contractor's home, opened. Its identity key only signs."""
+    """A contractor's home, opened. `ahead` holds its prekeys, and the leases that were issued ahead of time."""
 
     def __init__(self, home: Path, identity: UnlockedIdentity, clock: Callable[[], datetime]) -> None:
         """Open a home; use `create` or `open`."""
@@ -64,6 +65,7 @@ class Contractor:
         self._post = Post(home, identity, self._log, self._joined, clock)
         self._submitting = Submitting(identity, self._log, self._joined, self._post, clock)
         self._asking = Asking(identity, self._joined, self._post, self.now, self._submitting.take_ack)
+        self.ahead = AheadOfTime(home, identity, self._log, self._joined, self._post, self.now, clock)
 
     @classmethod
     def create(
@@ -97,7 +99,7 @@ class Contractor:
         """
         home = Path(home)
         if (home / "identity.key").exists():
-            _check_finished(home)
+            check_finished(home)
             raise KeystoreError(
                 f"{home} holds a contractor already; nothing was changed",
                 next_step="Use it as it is (labelvault contractor list), or give another --home DIR.",
@@ -125,7 +127,7 @@ class Contractor:
                 f"{home} holds no contractor",
                 next_step="Give --home DIR if it is elsewhere, or make one: labelvault contractor init --label LABEL.",
             )
-        _check_finished(home)
+        check_finished(home)
         return cls(home, open_identity(home / "identity.key", passphrase), clock)
 
     def close(self) -> None:
@@ -207,6 +209,7 @@ class Contractor:
         grant_id: bytes | None = None,
         exchange: AnyExchange = None,
         approving: Approving = BY_MAILBOX,
+        offline: bool | None = None,
     ) -> Task:
         """Open a task in this process; leave the `with` block to close it.
 
@@ -216,8 +219,10 @@ class Contractor:
             grant_id: which grant to use; the newest by default.
             exchange: how to reach the issuer; the vault's mailbox by default, or `Issuer.handle` in one process.
             approving: at a desk, how to reach its presence device.
+            offline: use a lease that was issued ahead, or don't; by default if there is one and no `exchange` is given.
 
         Raises:
+            StatusStaleError: a lease that was issued ahead needs a newer status than any that is known here.
             DeniedError: the issuer said no; `code` says why.
             RequestTimeoutError: it said nothing in time.
             ApprovalTimeoutError: nobody approved on the presence device in time; nothing was asked of the issuer.
@@ -225,6 +230,9 @@ class Contractor:
             SignatureError, DecryptionError, TamperedError: what came is not what the client sealed and signed.
             StoreError, RelayError: the vault lacks something, or can't be reached.
         """
+        held = self.ahead.lease_for(item, grant_id, False if offline is None and exchange else offline)
+        if held is not None:
+            return self._task(self._leases(held.membership, held.outer), *self.ahead.open_here(held))
         return self._asking.anew(
             self._joined.find(grant_id), lambda m: self._open_here(m, item, timeout_s, exchange, approving)
         )
@@ -250,7 +258,9 @@ class Contractor:
             # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
             leases.closed("best-effort")
             raise
+        return self._task(leases, opened, deadline)
 
+    def _task(self, leases: Leases, opened: Opened, deadline: Deadline) -> Task:
         def open_renewed(renewed: Renewed, key: OneTimeKey, before: Opened) -> Opened:
             lease, outer = read_lease(renewed.data, renewed.request, renewed.membership, self.now())
             return self._opened(renewed.membership, lease, outer, key, deadline, before)
@@ -285,6 +295,7 @@ class Contractor:
         grant_id: bytes | None = None,
         output: Path | None = None,
         approving: Approving = BY_MAILBOX,
+        offline: bool | None = None,
     ) -> Opening:
         """Open a task in a process of its own, which alone holds its key and plaintext and exits at the close.
 
@@ -294,6 +305,7 @@ class Contractor:
             grant_id: which grant to use; the newest by default.
             output: write 0600 files into this new directory, and let the process exit right away.
             approving: at a desk, how to reach its presence device.
+            offline: as for `open_task`.
 
         Raises:
             OutputError: the directory can't be made or written; all that `open_task` raises, too.
@@ -301,6 +313,11 @@ class Contractor:
         folder = None if output is None else Path(output).absolute()
         if folder is not None and folder.is_dir() and any(folder.iterdir()):
             raise OutputError(f"{folder} is not empty")
+        held = self.ahead.lease_for(item, grant_id, offline)
+        if held is not None:
+            worker, token = Worker(), read_token(self._home)
+            self.ahead.begin(held, worker, folder, token, partial(self._undo, folder))
+            return self._begun(worker, held.membership, held.outer, folder, token)
         return self._asking.anew(
             self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder, approving)
         )
@@ -320,14 +337,23 @@ class Contractor:
             self._post.opened(outer, *worker.open(membership, request, data, folder, token))
         except BaseException:
             worker.stop()
-            try:
-                if folder is not None:
-                    # It was empty before (`begin`) and the child has exited: whatever is in it, the child wrote.
-                    _erase(folder, None)
-            finally:
-                # Files may have been on a disk, which no exit erases.
-                self._post.closed(outer, "process-exit" if folder is None else "best-effort")
+            self._undo(folder, outer)
             raise
+        return self._begun(worker, membership, outer, folder, token)
+
+    def _undo(self, folder: Path | None, outer: LeaseOuter) -> None:
+        """Erase what a failed opening wrote, whose child has exited, and close its lease."""
+        try:
+            if folder is not None:
+                # It was empty before (`begin`): whatever is in it, the child wrote.
+                erase_output(folder, None)
+        finally:
+            # Files may have been on a disk, which no exit erases.
+            self._post.closed(outer, "process-exit" if folder is None else "best-effort")
+
+    def _begun(
+        self, worker: Worker, membership: Membership, outer: LeaseOuter, folder: Path | None, token: str | None
+    ) -> Opening:
         if folder is not None:
             worker.stop()
         leases = self._leases(membership, outer)
@@ -353,8 +379,12 @@ class Contractor:
         outer = self._log.outer(lease_id)
         written = self._log.files(lease_id)
         if written is not None:
-            _erase(*written)
+            erase_output(*written)
         self._post.closed(outer, "best-effort")
+
+    def take(self, data: bytes) -> Taken:
+        """Take leases that were issued ahead, and a status, from a file; see `HeldLeases.take`."""
+        return self.ahead.take(data)
 
     def post_due_receipts(self) -> int:
         """Post receipts and answers that the vault has not taken yet; the next opening or close tries again.
@@ -415,33 +445,3 @@ class Contractor:
     def openings(self) -> list[OpeningRecord]:
         """List openings, oldest first."""
         return self._log.all()
-
-
-def _check_finished(home: Path) -> None:
-    """Tell a home whose making was interrupted from a whole one: `state.db` is made last.
-
-    Raises:
-        KeystoreError: it was interrupted.
-    """
-    if not (home / "state.db").is_file():
-        raise KeystoreError(
-            f"{home} is unfinished: `labelvault contractor init` was interrupted; remove the home and run it again",
-            next_step=f"Remove {home}, which holds nothing that counts yet, and run init again.",
-        )
-
-
-def _erase(folder: Path, files: frozenset[tuple[int, int]] | None) -> None:
-    """Erase what an opening wrote; nothing to do if its folder is gone.
-
-    Args:
-        folder: where.
-        files: (device, inode) of each; None for whatever is there.
-
-    Raises:
-        OutputError: something could not be removed, the folder holds other files, or its medium is not there.
-    """
-    if not folder.parent.is_dir():
-        raise OutputError(f"{folder.parent} is not there; bring it back (a drive?), then close again")
-    if folder.exists():
-        with OutputDirectory.resume(folder, files) as directory:
-            directory.erase()

@@ -26,6 +26,7 @@ from labelvault.errors import (
 )
 from labelvault.relay.protocol import MAX_PAYLOAD_BYTES, MAX_STREAM_PAYLOAD_BYTES, ItemPart
 from labelvault.wire.frame import Signed, Signer, open_frame, parse_frame, sign_message
+from labelvault.wire.ids import prekey_lease_id
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from labelvault.wire.messages import (
     LEASE_INFO_LABEL,
@@ -119,16 +120,47 @@ def read_lease(
         LeaseExpiredError: its time is over.
         ClockError: it was issued in what this machine takes for the future.
     """
+    return _read_lease(data, request.hash, request.message.item, request.frame.signer, membership, now)
+
+
+def read_ahead_lease(
+    data: bytes, prekey: bytes, item: bytes, contractor: bytes, membership: Membership, now: datetime
+) -> tuple[Signed[Lease], LeaseOuter]:
+    """Verify that a lease was issued ahead to a prekey of ours, under the certificate that we trust, and lives.
+
+    Whether the newest status allows its opening is not checked here.
+
+    Args:
+        data: the lease's frame.
+        prekey: our one-time public key that it must be sealed to.
+        item: the task that it must open, 16 bytes.
+        contractor: our own key, 32 bytes.
+        membership: under which grant.
+        now: our time.
+
+    Raises:
+        As `read_lease`.
+    """
+    lease_id = prekey_lease_id(membership.grant.hash, prekey)
+    lease, outer = _read_lease(data, lease_id, item, contractor, membership, now)
+    if not outer.status_max_age_s:
+        raise LeaseError("a lease that was issued ahead says how old a status may be; this one does not")
+    return lease, outer
+
+
+def _read_lease(
+    data: bytes, lease_id: bytes, item: bytes, contractor: bytes, membership: Membership, now: datetime
+) -> tuple[Signed[Lease], LeaseOuter]:
     certificate, grant = membership.certificate, membership.grant.message
     lease = open_frame(data, Lease, certificate.message.issuer)
     outer = decode_record(LeaseOuter, lease.message.outer)
     expected = (
         membership.client,
         membership.project,
-        request.hash,
-        request.message.item,
+        lease_id,
+        item,
         certificate.hash,
-        request.frame.signer,
+        contractor,
         membership.grant.hash,
         grant.tier,
     )
@@ -143,7 +175,7 @@ def read_lease(
         outer.tier,
     )
     if found != expected:
-        raise LeaseError("the lease answers another request")
+        raise LeaseError("the lease answers another request, or was made for another key, task or grant")
     ttl = timedelta(seconds=grant.limits.lease_ttl_s)
     if outer.expires_at - outer.issued_at > ttl or outer.expires_at > grant.expires_at:
         raise LeaseError("the lease lives longer than the grant allows")
@@ -152,6 +184,18 @@ def read_lease(
     if outer.issued_at > now + CLOCK_SKEW:
         raise ClockError("the lease was issued in this machine's future: its clock is behind the issuer's")
     return lease, outer
+
+
+def lease_outer(data: bytes) -> LeaseOuter:
+    """Return the readable part of a lease without believing it, to find what it is for.
+
+    Raises:
+        FormatError: no lease.
+    """
+    frame = parse_frame(data)
+    if frame.type != Lease.TYPE:
+        raise FormatError("a lease was expected")
+    return decode_record(LeaseOuter, decode_record(Lease, frame.body).outer)
 
 
 def open_lease(

@@ -283,3 +283,20 @@ def _take_directory(name: str, parent: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def erase_output(folder: Path, files: frozenset[tuple[int, int]] | None) -> None:
+    """Erase what an opening wrote; nothing to do if its folder is gone.
+
+    Args:
+        folder: where.
+        files: (device, inode) of each; None for whatever is there.
+
+    Raises:
+        OutputError: something could not be removed, the folder holds other files, or its medium is not there.
+    """
+    if not folder.parent.is_dir():
+        raise OutputError(f"{folder.parent} is not there; bring it back (a drive?), then close again")
+    if folder.exists():
+        with OutputDirectory.resume(folder, files) as directory:
+            directory.erase()

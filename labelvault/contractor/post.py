@@ -19,7 +19,11 @@ from labelvault.wire.times import truncate
 
 
 class Post:
-    """What one home says to its client's issuer. A receipt is durable here before it is posted, and posted once."""
+    """What one home says to its client's issuer. A receipt is durable here before it is posted, and posted once.
+
+    Attributes:
+        before_close: called with a lease before its close is recorded; erases the prekey of one that was issued ahead.
+    """
 
     def __init__(
         self, home: Path, identity: Signer, log: OpeningLog, joined: Joined, clock: Callable[[], datetime]
@@ -39,6 +43,7 @@ class Post:
         self._joined = joined
         self._clock = clock
         self._relays: dict[str, Relay] = {}
+        self.before_close: Callable[[LeaseOuter], None] = lambda _: None
 
     def close(self) -> None:
         """Close the relays."""
@@ -76,6 +81,8 @@ class Post:
             outer: the lease's readable part.
             erased: `process-exit` or `best-effort`.
         """
+        # First what could still open it, so that no receipt says so before.
+        self.before_close(outer)
         now = truncate(self._clock())
         self._log.closed(outer, erased, make_receipt(outer, self._identity, "closed", erased, now), now)
         self.post_due()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from labelvault.contractor.outbox import Outbox
 from labelvault.database import Database, Schema
-from labelvault.errors import LeaseError
+from labelvault.errors import KeystoreError, LeaseError
 from labelvault.wire.codec import decode, encode
 from labelvault.wire.messages import LeaseOuter
 from labelvault.wire.schema import decode_record, encode_record
@@ -76,6 +76,29 @@ class OpeningLog:
         """Return the latest issuer time that was ever seen."""
         return from_ms(int.from_bytes(self._database.meta("issuer_ms") or b"", "big"))
 
+    def _saw(self, name: str, time: datetime) -> None:
+        if time > from_ms(int.from_bytes(self._database.meta(name) or b"", "big")):
+            self._database.set_meta(name, to_ms(time).to_bytes(8, "big"))
+
+    def status_at(self) -> datetime:
+        """Return the time of the newest status that was ever seen."""
+        return from_ms(int.from_bytes(self._database.meta("status_ms") or b"", "big"))
+
+    def saw_status(self, at: datetime) -> None:
+        """Remember that a status of this time was seen, and that the issuer's time has reached it."""
+        with self._database.transaction():
+            self._saw("status_ms", at)
+            self._saw("issuer_ms", at)
+
+    def was_opened(self, lease_id: bytes) -> bool:
+        """Tell whether a lease was opened here, closed since or not."""
+        return self._database.row("SELECT 1 FROM openings WHERE lease_id = ?", lease_id) is not None
+
+    def forget(self, lease_id: bytes) -> None:
+        """Forget a lease that could not be opened for want of its vault, so that it can be opened later."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM openings WHERE lease_id = ? AND closed_ms IS NULL", lease_id)
+
     def leased(self, outer: LeaseOuter, now: datetime, folder: Path | None) -> None:
         """Remember a verified lease before it is opened, and that the issuer's time has reached its issue.
 
@@ -85,8 +108,7 @@ class OpeningLog:
             folder: where files will be written, if they will.
         """
         with self._database.transaction():
-            if outer.issued_at > self.high_water():
-                self._database.set_meta("issuer_ms", to_ms(outer.issued_at).to_bytes(8, "big"))
+            self._saw("issuer_ms", outer.issued_at)
             self._database.execute(
                 "INSERT INTO openings VALUES (?, ?, NULL, ?, NULL, ?, ?, NULL)",
                 outer.lease_id,
@@ -197,3 +219,16 @@ def _record(row: tuple[Any, ...]) -> OpeningRecord:
         None if row[3] is None else Path(row[3]),
         row[4],
     )
+
+
+def check_finished(home: Path) -> None:
+    """Tell a home whose making was interrupted from a whole one: `state.db` is made last.
+
+    Raises:
+        KeystoreError: it was interrupted.
+    """
+    if not (home / "state.db").is_file():
+        raise KeystoreError(
+            f"{home} is unfinished: `labelvault contractor init` was interrupted; remove the home and run it again",
+            next_step=f"Remove {home}, which holds nothing that counts yet, and run init again.",
+        )

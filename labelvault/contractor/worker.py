@@ -21,6 +21,7 @@ from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.renewal import Leases, closed_with_both
 from labelvault.contractor.submitting import Submit
+from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import DeniedError, LabelVaultError, LeaseClosedError, LeaseError, RelayError
 from labelvault.wire.codec import Value
 from labelvault.wire.frame import Signed
@@ -90,8 +91,38 @@ class Worker:
         Raises:
             LabelVaultError: what the child found, as the kind that it was there.
         """
-        place = None if folder is None else str(folder)
-        answer = self._call({"command": "open", "folder": place, **_handed_over(membership, request, lease, token)})
+        return self._open(_handed_over(membership, request, lease, token), folder)
+
+    def open_ahead(
+        self,
+        membership: Membership,
+        contractor: bytes,
+        prekey: SecretBytes,
+        lease: bytes,
+        *,
+        folder: Path | None,
+        token: str | None = None,
+    ) -> tuple[int, list[tuple[int, int]]]:
+        """Hand the child a lease that was issued ahead, and the seed of its prekey, which nobody else needs any more.
+
+        Args:
+            membership: under which the lease was verified.
+            contractor: our own key, 32 bytes.
+            prekey: its seed; the caller drops it.
+            lease: the lease's frame.
+            folder: as for `open`.
+            token: likewise.
+
+        Returns:
+            As `open`.
+
+        Raises:
+            LabelVaultError: what the child found, as the kind that it was there.
+        """
+        return self._open({**_known(membership, contractor, lease, token), "prekey": prekey.reveal()}, folder)
+
+    def _open(self, handed_over: dict[str, Value], folder: Path | None) -> tuple[int, list[tuple[int, int]]]:
+        answer = self._call({"command": "open", "folder": None if folder is None else str(folder), **handed_over})
         return answer["version"], [(device, inode) for device, inode in answer["opened"]]
 
     def prepare(self) -> bytes:
@@ -152,12 +183,15 @@ class Worker:
 def _handed_over(
     membership: Membership, request: Signed[OpenRequest], lease: bytes, token: str | None
 ) -> dict[str, Value]:
+    return {**_known(membership, request.frame.signer, lease, token), "request": request.data}
+
+
+def _known(membership: Membership, contractor: bytes, lease: bytes, token: str | None) -> dict[str, Value]:
     return {
-        "contractor": request.frame.signer,
+        "contractor": contractor,
         "identity_key": membership.identity_key,
         "invite": membership.invite.data,
         "certificate": membership.certificate.data,
-        "request": request.data,
         "lease": lease,
         "token": token,
     }

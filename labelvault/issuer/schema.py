@@ -70,6 +70,11 @@ CREATE TABLE answers (
   request_hash BLOB PRIMARY KEY, grant_hash BLOB NOT NULL, lease_id BLOB, answer BLOB, keep_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX answers_by_grant ON answers (grant_hash);
+CREATE TABLE prekey_bundles (
+  hash BLOB PRIMARY KEY, contractor BLOB NOT NULL REFERENCES contractors, expires_ms INTEGER NOT NULL,
+  frame BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX prekey_bundles_by_contractor ON prekey_bundles (contractor, expires_ms);
 CREATE TABLE ledger_entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL);
 CREATE TABLE ledger_nodes (
   level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, position)

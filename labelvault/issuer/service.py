@@ -1,8 +1,9 @@
 """The issuer at work: bytes in, bytes out, one transaction a message; through the mailbox or in process."""
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -19,15 +20,18 @@ from labelvault.errors import (
     SignatureError,
     StoreError,
 )
-from labelvault.issuer.authorize import asked, authorize
+from labelvault.issuer.ahead import DEFAULT_STATUS_AGE_S, Ahead, IssueReport
+from labelvault.issuer.authorize import PrekeyUse, asked, authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
 from labelvault.issuer.log import Log
 from labelvault.issuer.receiving import Receiving
 from labelvault.issuer.release import IssuerIdentity, release, released_entry
 from labelvault.issuer.state import State
+from labelvault.issuer.status import STATUS_INTERVAL
 from labelvault.keys.kek import Kek, KekFiles
 from labelvault.ledger.entries import Denied
 from labelvault.relay.protocol import Relay
+from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.answers import Submission
 from labelvault.wire.frame import Frame, Signed, open_frame, parse_frame, sign_message
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
@@ -54,6 +58,7 @@ class AnswerReport:
         receipts: receipts recorded.
         submissions: answers kept, by verdict; `dropped` are those that were only counted.
         undelivered: answers that the vault did not take; they are offered again in the next pass.
+        prekeys: bundles of prekeys kept, for leases that are issued ahead.
         junk: messages that were nothing, or came from nobody that was enrolled.
     """
 
@@ -63,12 +68,13 @@ class AnswerReport:
     submissions: dict[str, int] = field(default_factory=dict)
     undelivered: int = 0
     junk: int = 0
+    prekeys: int = 0
 
     @property
     def handled(self) -> int:
         """How many messages the pass handled."""
         answers = sum(self.denied.values()) + sum(self.submissions.values())
-        return self.released + answers + self.receipts + self.junk
+        return self.released + answers + self.receipts + self.junk + self.prekeys
 
 
 class _Junk(Exception):
@@ -79,6 +85,9 @@ class Issuer:
     """Answers open requests, and takes receipts and submissions, for one client.
 
     Holds unwrapped project KEKs while it runs, and the certified signing key; not the client's identity key.
+
+    Attributes:
+        ahead: issues leases ahead of time, and says what is revoked.
     """
 
     def __init__(
@@ -88,7 +97,7 @@ class Issuer:
         client: ClientId,
         identity: IssuerIdentity,
         keks: KekFiles,
-        relay: Relay,
+        open_relay: Callable[[], Relay],
         clock: Callable[[], datetime],
     ) -> None:
         """Put an issuer together; `labelvault.client.Client.issuer` does it from a home.
@@ -99,18 +108,22 @@ class Issuer:
             client: the client's id.
             identity: the issuer's certified key.
             keks: the client's wrapped KEKs.
-            relay: how to reach the vault.
+            open_relay: reaches the vault, when it is needed first; issuing ahead never does.
             clock: says the time, aware UTC.
         """
         self._database = database
         self._client = client
         self._identity = identity
         self._keks = keks
-        self._relay = relay
+        self._open_relay = open_relay
+        self._opened_relay: Relay | None = None
         self._clock = clock
         self._state = State(database, identity_key, identity.certificate.message)
         self._log = Log(database, client, identity.certificate.message.epoch)
         self._receiving = Receiving(database, client, self._state, self._log, identity)
+        self.ahead = Ahead(
+            database, self._state, self._log, identity, self._release, self._now, lambda: self._relay, self.handle
+        )
         self._unwrapped: dict[tuple[bytes, int], Kek] = {}
         self._tally: Counter[str] = Counter()
 
@@ -118,7 +131,14 @@ class Issuer:
         """Drop the KEKs, and close database and relay."""
         self._unwrapped.clear()
         self._database.close()
-        self._relay.close()
+        if self._opened_relay is not None:
+            self._opened_relay.close()
+
+    @property
+    def _relay(self) -> Relay:
+        if self._opened_relay is None:
+            self._opened_relay = self._open_relay()
+        return self._opened_relay
 
     def __enter__(self) -> "Issuer":
         return self
@@ -136,7 +156,7 @@ class Issuer:
 
         Returns:
             The answer's frame: a lease or a denial; an ack of a submission, or of a receipt that closes or submits.
-            None for other receipts, and for junk.
+            None for other receipts, for prekeys and for junk.
 
         Raises:
             ClockError: this machine's clock runs behind; nothing was recorded.
@@ -149,6 +169,9 @@ class Issuer:
                 raise _Junk
             if frame.type in _RETURNED:
                 return self._take(data, frame)
+            if frame.type == PrekeyBundle.TYPE:
+                self._keep_prekeys(open_frame(data, PrekeyBundle, frame.signer))
+                return None
             return self._request(open_frame(data, OpenRequest, frame.signer))
         except (FormatError, SignatureError, _Junk):
             self._tally["junk"] += 1
@@ -184,17 +207,18 @@ class Issuer:
             self._checkpoint()
         return answer
 
-    def _release(self, request: Signed[OpenRequest], now: datetime) -> bytes:
-        grant = self._state.grant(request.message.grant_hash)
+    def _release(self, request: Signed[OpenRequest] | PrekeyUse, now: datetime, status_max_age_s: int = 0) -> bytes:
+        what = asked(request)
+        grant = self._state.grant(what.grant_hash)
         if grant is None:
             raise DeniedError("unknown")
-        authorized = authorize(request, grant, self._state.usage(asked(request), grant, now), now)
-        versions = opened_together(self._database, self._client, request.message.item)
+        authorized = authorize(request, grant, self._state.usage(what, grant, now), now)
+        versions = opened_together(self._database, self._client, what.item)
         entry = released_entry(authorized, versions)
         # Position first, so that the lease can name its entry; the entry is written only once the lease is made, and
         # both are in this one transaction.
         position = self._log.position_of(entry)
-        lease = release(authorized, versions, position, self._kek, self._identity)
+        lease = release(authorized, versions, position, self._kek, self._identity, status_max_age_s=status_max_age_s)
         self._log.append(entry)
         self._state.record_release(authorized, versions[0].header.version, lease.data)
         self._tally["released"] += 1
@@ -248,6 +272,27 @@ class Issuer:
         if answered.outcome != "repeated":
             self._tally[f"submission {answered.outcome}"] += 1
         return answered.ack
+
+    def _keep_prekeys(self, bundle: Signed[PrekeyBundle]) -> None:
+        with self._database.transaction():
+            now = self._now()
+            if bundle.message.client != self._client or now >= bundle.message.expires_at:
+                raise _Junk
+            if not self._state.keep_bundle(bundle):
+                raise _Junk
+        self._tally["prekeys"] += 1
+
+    def issue(
+        self,
+        grant_id: bytes,
+        items: Sequence[bytes],
+        bundles: Sequence[bytes] | None = None,
+        *,
+        status_max_age_s: int = DEFAULT_STATUS_AGE_S,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> IssueReport:
+        """Issue one lease ahead for each task, sealed to an unused prekey: all or none; see `Ahead.issue`."""
+        return self.ahead.issue(grant_id, items, bundles, status_max_age_s=status_max_age_s, progress=progress)
 
     def _checkpoint(self) -> None:
         self._log.sign(self._identity.name, self._identity.signer)
@@ -315,6 +360,7 @@ class Issuer:
             self._counts("submission "),
             self._tally["undelivered"],
             self._tally["junk"],
+            self._tally["prekeys"],
         )
 
     def _counts(self, prefix: str) -> dict[str, int]:
@@ -325,6 +371,7 @@ class Issuer:
         stop: threading.Event,
         *,
         poll_s: float = 0.05,
+        status_every_s: float = STATUS_INTERVAL.total_seconds(),
         on_pass: Callable[[AnswerReport], None] | None = None,
         on_away: Callable[[RelayError | StoreError], None] | None = None,
     ) -> None:
@@ -333,14 +380,19 @@ class Issuer:
         Args:
             stop: ends the loop after the pass that is under way.
             poll_s: pause between passes, in seconds.
+            status_every_s: how often it leaves a fresh status at the vault, in seconds; the first one at once.
             on_pass: called after each pass that handled something.
             on_away: called when the vault can't be reached or a store fails, before a pause after which it is tried
                 again; without it the error is raised. Nothing is lost either way: what was not acknowledged is
                 handled again.
         """
         away_s = poll_s
+        status_due_s = time.monotonic()
         while not stop.is_set():
             try:
+                if time.monotonic() >= status_due_s:
+                    self.ahead.post_status()
+                    status_due_s = time.monotonic() + status_every_s
                 report = self.answer(wait_s=_WAIT_S)
             except (RelayError, StoreError) as error:
                 if on_away is None:

@@ -12,12 +12,15 @@ from labelvault.database import Database
 from labelvault.errors import ClockError
 from labelvault.issuer.authorize import CLOCK_SKEW, Asked, Authorized, LiveLease, Usage
 from labelvault.issuer.catalog import task_facts
+from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.frame import Signed, open_frame
 from labelvault.wire.messages import Grant, IssuerCertificate, OpenRequest, Receipt
 from labelvault.wire.times import from_ms, to_ms, truncate
 
 _SPENT_LABEL: Final = b"labelvault/v1/spent-key\0"
 _HOUR_MS: Final = 3_600_000
+MAX_KEPT_BUNDLES: Final = 200
+"""Of one contractor: 10,000 prekeys that wait to be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,15 @@ class State:
         row = self._database.row("SELECT frame FROM grants WHERE hash = ?", grant_hash)
         return None if row is None else open_frame(bytes(row[0]), Grant, self._identity_key)
 
+    def grant_of(self, grant_id: bytes) -> Signed[Grant] | None:
+        """Return a grant of our own state by its id, 16 bytes.
+
+        Raises:
+            SignatureError: the stored frame is not one that the client's identity key signed.
+        """
+        row = self._database.row("SELECT hash FROM grants WHERE grant_id = ?", grant_id)
+        return None if row is None else self.grant(bytes(row[0]))
+
     def usage(self, asked: Asked, grant: Signed[Grant], now: datetime) -> Usage:
         """Return what `authorize` needs to know of this moment."""
         now_ms = to_ms(now)
@@ -122,7 +134,7 @@ class State:
             accept_from=from_ms(int.from_bytes(accept_from or b"", "big")),
             grant_revoked=revoked is not None,
             frozen=bool(frozen),
-            key_spent=self._key_spent(asked.one_time_key),
+            key_spent=self.key_spent(asked.one_time_key),
             task=task_facts(self._database, asked.item),
             open_leases=open_,
             total_leases=total,
@@ -130,7 +142,8 @@ class State:
             replaces=self._live_lease(asked.replaces, now_ms),
         )
 
-    def _key_spent(self, one_time_key: bytes) -> bool:
+    def key_spent(self, one_time_key: bytes) -> bool:
+        """Tell whether a one-time key was in an earlier request that was recorded, or got a lease ahead."""
         spent = tagged_hash(_SPENT_LABEL, one_time_key)
         return self._database.row("SELECT 1 FROM spent_keys WHERE key_hash = ?", spent) is not None
 
@@ -224,6 +237,38 @@ class State:
             lease, grant_hash, contractor, project, item, version, issued_at, expires_at, revoked_ms is not None
         )
 
+    def is_closed(self, lease_id: bytes) -> bool:
+        """Tell whether a lease's contractor said that it is closed."""
+        row = self._database.row("SELECT 1 FROM receipts WHERE lease_id = ? AND event = 'closed'", lease_id)
+        return row is not None
+
+    def keep_bundle(self, bundle: Signed[PrekeyBundle]) -> bool:
+        """Keep a verified bundle of prekeys until it expires; the same again changes nothing.
+
+        Returns:
+            False if its contractor has as many waiting as are kept; then it is not.
+        """
+        contractor = bundle.frame.signer
+        self._database.execute(
+            "INSERT INTO prekey_bundles SELECT ?1, ?2, ?3, ?4"
+            " WHERE (SELECT count(*) FROM prekey_bundles WHERE contractor = ?2) < ?5 ON CONFLICT DO NOTHING",
+            bundle.hash,
+            contractor,
+            to_ms(bundle.message.expires_at),
+            bundle.data,
+            MAX_KEPT_BUNDLES,
+        )
+        return self._database.row("SELECT 1 FROM prekey_bundles WHERE hash = ?", bundle.hash) is not None
+
+    def bundles(self, contractor: bytes, now: datetime) -> list[bytes]:
+        """Return a contractor's kept bundles that have not expired, those that end first before others."""
+        rows = self._database.rows(
+            "SELECT frame FROM prekey_bundles WHERE contractor = ? AND expires_ms > ? ORDER BY expires_ms, hash",
+            contractor,
+            to_ms(now),
+        )
+        return [bytes(row[0]) for row in rows]
+
     def record_receipt(self, receipt: Signed[Receipt], now: datetime) -> bool:
         """Remember a receipt for a lease of ours; a close frees the slot and withdraws the stored answer.
 
@@ -258,5 +303,9 @@ class State:
             self._database.set_meta("junk", total.to_bytes(8, "big"))
 
     def prune(self, now: datetime) -> None:
-        """Drop answers whose request has expired and whose lease has ended; a replay of them is stale by itself."""
+        """Drop answers whose request has expired and whose lease has ended, and prekeys that have expired.
+
+        A replay of either is stale by itself.
+        """
+        self._database.execute("DELETE FROM prekey_bundles WHERE expires_ms <= ?", to_ms(now))
         self._database.execute("DELETE FROM answers WHERE keep_ms < ?", to_ms(now - timedelta(minutes=1)))

@@ -58,16 +58,9 @@ from tests.world import (
     World,
     bytes_of,
     dump,
+    entries,
     state_of,
 )
-
-
-def entries(world: World, kind: type) -> list:
-    """Ledger entries of a kind."""
-    return [entry for entry in world.lab.ledger_entries() if isinstance(entry, kind)]
-
-
-# Homes
 
 
 def test_a_home_is_made_once_and_opens_with_its_passphrase(world: World) -> None:

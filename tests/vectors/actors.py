@@ -55,7 +55,7 @@ def issuer(folder: Path, now: datetime, *, leased: bool) -> Iterator[tuple[Issue
     with database.transaction():
         _fill(database, leased=leased)
     made = Issuer(
-        database, world.IDENTITY.public_key, world.CLIENT, IDENTITY, keks, cast(Relay, _NoRelay()), lambda: now
+        database, world.IDENTITY.public_key, world.CLIENT, IDENTITY, keks, lambda: cast(Relay, _NoRelay()), lambda: now
     )
     with made:
         yield made, database
