@@ -30,10 +30,10 @@ MOST = 200 * MIB
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see a process's memory")
 
 
-def actor(step, folder):
+def actor(step, folder, within=()):
     """Run one step in a process of its own; return what it says."""
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.http.large_actors", step, str(folder)],
+        [*within, sys.executable, "-m", "tests.http.large_actors", step, str(folder)],
         capture_output=True,
         text=True,
         check=False,

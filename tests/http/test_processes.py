@@ -15,26 +15,25 @@ import pytest
 
 from labelvault.cli import exits
 from labelvault.cli.app import run
-from labelvault.client import Client, Limits, PassphraseRoot, Scope
-from labelvault.contractor import Contractor
 from labelvault.errors import RelayError
-from labelvault.ledger.entries import ReceiptEntry, Released
 from labelvault.relay import http_send, open_relay
-from labelvault.relay.local import utc_now
 from labelvault.vendor import Vault
-from tests.http.hostile import Forward, Hostile
-from tests.http.serving import OTHER_TOKEN, TOKEN, serving
+from tests.http.serving import OTHER_TOKEN, TOKEN
 from tests.stores.samples import BOX
-from tests.world import CHEAP, DAY, GUIDELINE, write_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def process(*words):
-    """Run a labelvault command until the block ends; it is ended by its own process id."""
+def process(*words, within=()):
+    """Run a labelvault command until the block ends; it is ended by its own process id.
+
+    Args:
+        words: of the command.
+        within: a command that runs another one, somewhere else.
+    """
     started = subprocess.Popen(
-        [sys.executable, "-m", "labelvault", *map(str, words)],
+        [*within, sys.executable, "-m", "labelvault", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -72,64 +71,13 @@ def vault_url(tmp_path):
 
 
 @contextmanager
-def served(vault_url, *words, host="127.0.0.2"):
+def served(vault_url, *words, host="127.0.0.2", port=0, within=()):
     """Run `vendor serve`; give its address, once it listens, and its process."""
-    with process("vendor", "serve", "--vault", vault_url, "--host", host, "--port", 0, "--json", *words) as running:
+    command = ("vendor", "serve", "--vault", vault_url, "--host", host, "--port", port, "--json", *words)
+    with process(*command, within=within) as running:
         line = running.stdout.readline()
         assert line, running.stderr.read()
         yield json.loads(line)["listening"], running
-
-
-@pytest.mark.parametrize("fault", [None, "lost_reply"])
-def test_three_machines_meet_over_http(tmp_path, vault_url, tokens, fault):
-    """Seal, enrol, grant, join, open, close, receipts, with the issuer and the vendor as processes of their own."""
-    turn = [0]
-
-    def plan(asked):
-        turn[0] += 1
-        return fault if turn[0] % 5 == 0 else None
-
-    with served(vault_url, "--token-file", tokens) as (upstream, _):
-        assert upstream.startswith("http://127.0.0.2:")
-        with serving(Hostile(Forward(upstream), plan), "127.0.0.3") as address:
-            _play(tmp_path, address)
-    with Vault.open(vault_url) as vault:
-        assert [entry.event for entry in vault.receipts()] == ["opened", "closed"]
-
-
-def _play(folder, address):
-    passphrase = private(folder / "passphrase", "a passphrase of the tests\n")
-    lab_home, ada_home = folder / "lab", folder / "ada"
-    with (
-        Client.create(lab_home, PassphraseRoot("a passphrase of the tests", parameters=CHEAP), address) as lab,
-        Contractor.create(ada_home, "a passphrase of the tests", label="ada", parameters=CHEAP) as me,
-    ):
-        private(lab_home / "vault.token", TOKEN)
-        private(ada_home / "vault.token", OTHER_TOKEN)
-        project = lab.create_project("eval", floor_bytes=256)
-        assert not project.seal(write_project(folder / "source")).errors
-        lab.enroll(me.card(), fingerprint=me.card_fingerprint, name="ada")
-        terms = Limits(max_open=1, max_total=5, per_hour=5, lease_ttl_s=600)
-        grant = project.grant("ada", Scope(batches=project.batches()), expires_at=utc_now() + DAY, limits=terms)
-        invite = lab.invite(grant.grant_id)
-        assert me.join(invite, fingerprint=lab.fingerprint).vault == address
-        task = project.items("task")[0].item
-        words = ("client", "issuer", "run", "--home", lab_home, "--passphrase-file", passphrase, "--json")
-        with process(*words):
-            with me.begin(task, timeout_s=30) as opening:
-                reader, writer = os.pipe()
-                opening.show(writer)
-                os.close(writer)
-                with os.fdopen(reader) as shown:
-                    assert GUIDELINE in shown.read()
-            deadline = time.monotonic() + 20
-            while not [e for e in lab.ledger_entries() if isinstance(e, ReceiptEntry) and e.event == "closed"]:
-                me.post_due_receipts()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        (released,) = (e for e in lab.ledger_entries() if isinstance(e, Released))
-        assert released.task == task
-        lab.verify_ledger()
 
 
 def test_serve_tells_strangers_nothing_and_ends_on_a_signal(vault_url, tokens, monkeypatch):
