@@ -13,6 +13,7 @@ from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.envelope.digest import item_digest, payload_leaves
 from labelvault.envelope.metadata import Metadata
+from labelvault.wire.answers import SUBMISSION_INFO_LABEL
 from labelvault.wire.codec import decode
 from labelvault.wire.frame import Message
 from labelvault.wire.items import ItemHeader
@@ -112,6 +113,10 @@ class Sealed:
         """The sealed part of a lease, whatever is inside."""
         info = LEASE_INFO_LABEL + encode_record(outer)
         return self.get(f"lease {name}", lambda: hpke.seal(key, plaintext, info))
+
+    def answer(self, name: str, outer: bytes, plaintext: bytes, key: bytes = world.SUBMISSION.public_key) -> bytes:
+        """The sealed part of a submission, whatever is inside."""
+        return self.get(f"answer {name}", lambda: hpke.seal(key, plaintext, SUBMISSION_INFO_LABEL + outer))
 
 
 def dek(name: str) -> SecretBytes:

@@ -19,6 +19,7 @@ from labelvault.contractor.membership import (
 from labelvault.contractor.opening import open_lease, read_denial, read_lease
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
+from labelvault.envelope.answer import open_answer
 from labelvault.envelope.digest import item_digest, payload_leaves
 from labelvault.envelope.seal import check_digest, open_item
 from labelvault.errors import DecryptionError, DeniedError, LabelVaultError
@@ -31,14 +32,15 @@ from labelvault.keys.kek import Kek, unwrap_dek, wrap_context
 from labelvault.ledger.checkpoint import verify_checkpoint
 from labelvault.ledger.export import export_ledger, verify_export
 from labelvault.relay.protocol import ItemPart
-from labelvault.stores.checks import check_items, parse_receipt
+from labelvault.stores.checks import check_items, parse_ack, parse_receipt
 from labelvault.stores.values import StoredItem
-from labelvault.wire.answers import Ack
+from labelvault.wire.answers import Ack, Submission
 from labelvault.wire.certified import open_certified
 from labelvault.wire.codec import decode, encode
 from labelvault.wire.frame import Signed, frame_hash, open_frame, parse_frame, sign_message
 from labelvault.wire.items import ItemHeader, parse_header
 from labelvault.wire.messages import Denial, Grant, OpenRequest, Receipt
+from labelvault.wire.schema import decode_record
 from labelvault.wire.times import from_ms
 from tests.vectors import actors, world
 from tests.vectors.form import Inputs, load
@@ -235,6 +237,29 @@ def _parse_receipt(inputs: Inputs, _: Path) -> None:
         raise Unanswered("opaque")
 
 
+# submission and ack
+
+
+def _open_submission(inputs: Inputs, _: Path) -> None:
+    open_frame(raw(inputs, "submission"), Submission, raw(inputs, "contractor"))
+
+
+def _open_answer(inputs: Inputs, _: Path) -> None:
+    """The client opens what a frame carries, whoever signed it."""
+    message = decode_record(Submission, parse_frame(raw(inputs, "submission")).body)
+    opened = open_answer(world.SUBMISSION, message.sealed, message.outer)
+    assert (opened.head.name, opened.content) == ("answer", b'{"label":"good"}')
+
+
+def _open_ack(inputs: Inputs, _: Path) -> None:
+    open_certified(raw(inputs, "ack"), Ack, raw(inputs, "client"))
+
+
+def _parse_ack(inputs: Inputs, _: Path) -> None:
+    if parse_ack(raw(inputs, "ack")) is None:
+        raise Unanswered("opaque")
+
+
 # lease and denial
 
 
@@ -345,6 +370,12 @@ _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
     "lease": {"read_lease": _read_lease, "exchange": _exchange("lease"), "open_lease": _open},
     "denial": {"read_denial": _read_denial, "exchange": _exchange("denial")},
     "receipt": {"open_frame": _open_receipt, "handle": _handle("receipt", leased=True), "store": _parse_receipt},
+    "submission": {
+        "open_frame": _open_submission,
+        "handle": _handle("submission", leased=True),
+        "open_answer": _open_answer,
+    },
+    "ack": {"open_certified": _open_ack, "store": _parse_ack},
     "checkpoint": {"verify_checkpoint": _verify_checkpoint, "verify_export": _verify_export},
 }
 

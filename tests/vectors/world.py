@@ -12,6 +12,7 @@ from typing import Any
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
+from labelvault.wire.answers import Ack, SubmissionOuter
 from labelvault.wire.frame import Signed, cosign, frame_hash, sign_message
 from labelvault.wire.ids import client_id
 from labelvault.wire.items import ItemHeader
@@ -167,6 +168,19 @@ def denial(**changes: Any) -> Denial:
 def receipt(**changes: Any) -> Receipt:
     """The helper's close receipt."""
     made = Receipt(CLIENT, PROJECT, frame_hash(REQUEST.data), TASK, "closed", "process-exit", NOW)
+    return replace(made, **changes)
+
+
+def submission_outer(**changes: Any) -> SubmissionOuter:
+    """The outer part of the helper's answer to the task."""
+    made = SubmissionOuter(CLIENT, PROJECT, REQUEST.hash, TASK, 1, HELPER.public_key, 1, "device", None, NOW)
+    return replace(made, **changes)
+
+
+def ack(**changes: Any) -> Ack:
+    """The issuer took an answer of the helper's."""
+    accepted = fixed("submission frame"), "accepted"
+    made = Ack(CLIENT, PROJECT, HELPER.public_key, REQUEST.hash, TASK, "answer", *accepted, CERTIFICATE.data, NOW)
     return replace(made, **changes)
 
 
