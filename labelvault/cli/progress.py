@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from labelvault.cli.output import Output, size
@@ -64,6 +64,7 @@ class View:
                     "done": progress.done,
                     "total": progress.total,
                     "bytes": progress.content_bytes,
+                    "total_bytes": progress.total_bytes,
                     "rate": round(rate),
                     "left_s": round(left_s, 1),
                 }
@@ -76,25 +77,33 @@ class View:
         columns = (
             TextColumn(what),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[items]}"),
+            DownloadColumn(binary_units=True),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
         started = time.monotonic()
         with Bar(*columns, console=self._out.progress_console, transient=True) as bar:
-            task = bar.add_task(what, total=None, rate="")
+            task = bar.add_task(what, total=None, rate="", items="")
 
             def draw(progress: Progress) -> None:
                 rate, _ = _pace(progress, time.monotonic() - started)
-                bar.update(task, completed=progress.done, total=progress.total, rate=f"{size(round(rate))}/s")
+                bar.update(
+                    task,
+                    completed=progress.content_bytes,
+                    total=progress.total_bytes,
+                    rate=f"{size(round(rate))}/s",
+                    items=f"{progress.done}/{progress.total}",
+                )
 
             yield draw
 
 
 def _pace(progress: Progress, elapsed_s: float) -> tuple[float, float]:
     """Return bytes a second so far, and seconds left if it goes on like that."""
-    left_s = elapsed_s / progress.done * (progress.total - progress.done) if progress.done else 0.0
-    return progress.content_bytes / max(elapsed_s, 1e-6), left_s
+    left_bytes = progress.total_bytes - progress.content_bytes if progress.done < progress.total else 0
+    rate = progress.content_bytes / max(elapsed_s, 1e-6)
+    return rate, left_bytes / rate if rate else 0.0
 
 
 def progress_options(command: _F) -> _F:

@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from labelvault.client.meter import Meter
 from labelvault.client.reading import Origin, StoredVersion, VersionReader, current_versions, named_version
 from labelvault.client.records import ExportFault, ExportReport, Progress
 from labelvault.client.tree import NewFile, NewTree
@@ -19,8 +20,8 @@ _MAX_AWAY: Final = 3
 class _Run:
     """One export: what it has opened, and what went wrong."""
 
-    def __init__(self, origin: Origin, tree: NewTree) -> None:
-        self._reader, self._tree = VersionReader(origin), tree
+    def __init__(self, origin: Origin, tree: NewTree, meter: Meter) -> None:
+        self._reader, self._tree, self._meter = VersionReader(origin), tree, meter
         self._away = 0
         self.items = self.files = 0
         self.faults: list[ExportFault] = []
@@ -47,6 +48,7 @@ class _Run:
             for piece in self._reader.pieces(version):
                 self._away = 0
                 stream.write(piece)
+                self._meter.passed(len(piece))
         except BaseException as error:  # noqa: BLE001 - raised again or reported by the caller, who removes the file
             return error
         return None
@@ -88,7 +90,7 @@ def export_project(
         origin: where items are read from.
         folder: made, with mode 0700.
         versions: (item id, version) of all that is exported; by default the current version of every item.
-        progress: called after each item.
+        progress: called after each item, and after each piece of a large one.
 
     Returns:
         What was written, and what was not, item by item.
@@ -105,9 +107,10 @@ def export_project(
     found = sorted(named, key=_order)
     targets = _targets(found)
     with NewTree(folder) as tree:
-        run = _Run(origin, tree)
+        meter = Meter(progress, len(found), sum(_size(version) for version in found))
+        run = _Run(origin, tree, meter)
         for (path, is_row), group in groupby(
-            _watched(found, progress), key=lambda version: (version.path, version.is_row)
+            _watched(found, meter), key=lambda version: (version.path, version.is_row)
         ):
             if is_row:
                 run.rows(group, targets[path, True])
@@ -117,14 +120,15 @@ def export_project(
     return ExportReport(run.items, run.files, tuple(run.faults))
 
 
-def _watched(versions: Sequence[StoredVersion], progress: Callable[[Progress], None] | None) -> Iterator[StoredVersion]:
+def _watched(versions: Sequence[StoredVersion], meter: Meter) -> Iterator[StoredVersion]:
     """Yield versions, and report each once the next one is asked for: it is done by then."""
-    content_bytes = 0
-    for done, version in enumerate(versions, 1):
+    for version in versions:
         yield version
-        if progress:
-            content_bytes += decode_record(Metadata, version.encoded).size
-            progress(Progress(done, len(versions), content_bytes))
+        meter.finished(_size(version))
+
+
+def _size(version: StoredVersion) -> int:
+    return decode_record(Metadata, version.encoded).size
 
 
 def _order(version: StoredVersion) -> tuple[str, bool, str]:

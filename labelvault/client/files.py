@@ -3,7 +3,7 @@
 import mimetypes
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +139,14 @@ class CheckedFile:
 class HashedSource:
     """A content source that hashes what it gives, and refuses to end with another hash than expected."""
 
-    def __init__(self, source: ByteSource, state: Any, expected: bytes | None, place: str) -> None:
+    def __init__(
+        self,
+        source: ByteSource,
+        state: Any,
+        expected: bytes | None,
+        place: str,
+        on_read: Callable[[int], None] | None = None,
+    ) -> None:
         """Read through a source.
 
         Args:
@@ -147,11 +154,13 @@ class HashedSource:
             state: of `hashlib`, with what goes before the content.
             expected: the hash that an earlier reading gave, if there was one.
             place: for messages.
+            on_read: called with the size of each piece.
         """
         self._source = source
         self._state = state
         self._expected = expected
         self._place = place
+        self._on_read = on_read
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; none at the end.
@@ -162,6 +171,8 @@ class HashedSource:
         data = self._source.read(size)
         if data:
             self._state.update(data)
+            if self._on_read is not None:
+                self._on_read(len(data))
         elif self._expected is not None and self._state.digest() != self._expected:
             raise changed(self._place)
         return data

@@ -78,6 +78,7 @@ class ProjectFolder:
         self._path = path
         self.errors: list[ProjectError] = []
         self._large: dict[str, LargeFile] = {}
+        self._size = 0
         self.settings = self._read_settings()
         self._files = {folder: self._list(folder) for folder in (*FOLDERS, "tasks")}
         self._known = {name for folder in FOLDERS for name in self._files[folder]}
@@ -126,6 +127,7 @@ class ProjectFolder:
                     continue
                 if info.st_size > STREAM_ABOVE_BYTES and folder in FOLDERS:
                     self._large[relative] = LargeFile(path, relative, info.st_size, info.st_mtime_ns)
+                self._size += info.st_size
                 found.append(relative)
         return sorted(found)
 
@@ -156,6 +158,11 @@ class ProjectFolder:
         ):
             raise changed(name)
         return data
+
+    @property
+    def size(self) -> int:
+        """Of all files when they were listed, in bytes."""
+        return self._size
 
     def count(self) -> int:
         """Return about how many items there are, for a progress bar: files, and lines of task files.

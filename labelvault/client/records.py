@@ -95,12 +95,14 @@ class Progress:
     Attributes:
         done: items.
         total: about how many there are.
-        content_bytes: of the content of those that are done.
+        content_bytes: of the content of those that are done, and of what was read so far of a large one.
+        total_bytes: of all content, about.
     """
 
     done: int
     total: int
     content_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Final
 
 from labelvault.client.files import HashedSource, LargeFile
 from labelvault.client.importing import ProjectFolder, SourceItem
+from labelvault.client.meter import Meter
 from labelvault.client.records import OpeningSummary, Progress, SealReport
 from labelvault.client.streaming import seal_as_stream, source_state
 from labelvault.client.versions import NewVersion, SealTarget, batch_id, make_current, reserve, wrapped_dek
@@ -44,6 +45,7 @@ class _Pending:
 class _Run:
     """What one run has done so far."""
 
+    meter: Meter
     items: dict[str, bytes] = field(default_factory=dict)
     tally: Counter[str] = field(default_factory=Counter)
     window: list[_Pending] = field(default_factory=list)
@@ -58,7 +60,7 @@ def seal_folder(
     Args:
         folder: to read.
         target: where to.
-        progress: called after each item.
+        progress: called after each item, and after each piece of a large one.
 
     Returns:
         What was done, with every fault's file and line.
@@ -66,10 +68,8 @@ def seal_folder(
     Raises:
         StoreError, RelayError: catalog or vault failed; whole windows are done or not, and sealing again goes on.
     """
-    run = _Run()
-    total = folder.count() if progress else 0
-    content_bytes = 0
-    for done, source in enumerate(folder.items(), 1):
+    run = _Run(Meter(progress, folder.count() if progress else 0, folder.size))
+    for source in folder.items():
         try:
             _take(source, target, run)
         except ProjectError as error:
@@ -78,9 +78,7 @@ def seal_folder(
             folder.errors.append(ProjectError(str(error), *source.place))
         if len(run.window) >= WINDOW_ITEMS or sum(len(p.sealed.payload) for p in run.window) >= WINDOW_BYTES:
             _flush(target, run)
-        content_bytes += source.size
-        if progress:
-            progress(Progress(done, max(done, total), content_bytes))
+        run.meter.finished(source.size)
     _flush(target, run)
     openings = _openings(folder, target, run)
     return SealReport(
@@ -114,7 +112,7 @@ def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
         header = ItemHeader(ITEM_FORMAT, target.client, target.project, item, (row[2] or 0) + 1 if row else 1)
         if source.large is not None:
             _flush(target, run)
-            _seal_large(source, source.large, header, metadata, found, target)
+            _seal_large(source, source.large, header, metadata, found, target, run.meter)
         else:
             run.window.append(_sealed(source, header, metadata, found or b"", target))
         run.tally["new" if row is None or row[1] is None else "changed"] += 1
@@ -183,9 +181,11 @@ def _seal_large(
     metadata: Metadata,
     expected: bytes | None,
     target: SealTarget,
+    meter: Meter,
 ) -> None:
+    state = source_state(source.batch, encode_record(metadata))
     with large.open() as stream:
-        hashed = HashedSource(stream, source_state(source.batch, encode_record(metadata)), expected, large.place)
+        hashed = HashedSource(stream, state, expected, large.place, meter.passed)
         seal_as_stream(source, hashed, header, metadata, target)
 
 

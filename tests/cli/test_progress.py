@@ -22,7 +22,7 @@ def test_events_are_one_object_a_line_and_the_result_is_last(world, tmp_path, wh
     *progress, result = events(ran)
     assert progress
     for each in progress:
-        assert set(each) == {"event", "done", "total", "bytes", "rate", "left_s"}
+        assert set(each) == {"event", "done", "total", "bytes", "total_bytes", "rate", "left_s"}
         assert each["event"] == "progress"
     assert (progress[-1]["done"], progress[-1]["total"], progress[-1]["left_s"]) == (13, 13, 0.0)
     assert progress[-1]["bytes"] > 1000

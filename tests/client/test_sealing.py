@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from labelvault.client import Client, Limits, Project
+from labelvault.client import Client, Limits, Progress, Project
 from labelvault.client import sealing as module
 from labelvault.errors import LabelVaultError, ProjectError, StoreError
 from labelvault.ledger.entries import Sealed
 from tests.world import GOLD, GUIDELINE, PICTURE, RUBRIC, TASK, World, bytes_of, dump, rows, write_file, write_project
+
+MIB = 1024 * 1024
 
 SOURCES = 9
 LIMITS_WIDE = Limits(max_open=50, max_total=50, per_hour=50, lease_ttl_s=600)
@@ -79,6 +81,21 @@ def test_progress_counts_up_to_the_total(world: World) -> None:
     world.project.seal(world.source, progress=lambda each: seen.append((each.done, each.total)))
     assert [done for done, _ in seen] == list(range(1, SOURCES + 1))
     assert seen[-1] == (SOURCES, SOURCES)
+
+
+def test_progress_within_a_large_file(world: World) -> None:
+    """Its bytes count as they pass, before it is done, when it is sealed and when it is given back."""
+    (world.source / "attachments/film.bin").write_bytes(bytes(9 * MIB))
+    sealing: list[Progress] = []
+    world.project.seal(world.source, progress=sealing.append)
+    exporting: list[Progress] = []
+    world.project.export(world.folder / "back", progress=exporting.append)
+    for seen in (sealing, exporting):
+        count = [each.content_bytes for each in seen]
+        assert count == sorted(count)
+        assert max(after - before for before, after in zip(count, count[1:], strict=False)) <= 2 * MIB
+        assert 9 * MIB <= count[-1] <= seen[-1].total_bytes
+        assert seen[-1].done == seen[-1].total == SOURCES + 1
 
 
 def test_each_version_is_in_the_ledger_with_its_digest(world: World) -> None:
