@@ -68,6 +68,8 @@ def homes(tmp_path):
             Contractor.create(tmp_path / "ada", PASSPHRASE, parameters=CHEAP) as ada,
         ):
             lab.create_project("p")
+            named = {"client": lab.client_id.hex(), "contractor": ada.public_key.hex()}
+            (tmp_path / "ids.json").write_text(json.dumps(named))
             lab.enroll(ada.card(), fingerprint=ada.card_fingerprint, name="ada")
         private(tmp_path / "lab/vault.token", TOKEN)
         private(tmp_path / "ada/vault.token", OTHER_TOKEN)

@@ -326,7 +326,8 @@ def test_a_page_that_is_not_what_was_asked_for_is_refused(page):
 # --- TLS ---
 
 
-def _certificate(folder, name):
+def certificate(folder, name):
+    """Make a certificate that is its own authority; give what a server needs of it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
     now = dt.datetime.now(dt.UTC)
@@ -361,7 +362,7 @@ def _certificate(folder, name):
 )
 def test_certificates_are_always_checked(vault, tmp_path, monkeypatch, name, trusted):
     """A trusted authority and the right name, or nothing is sent; what the system trusts counts."""
-    options = _certificate(tmp_path, name)
+    options = certificate(tmp_path, name)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(options["ssl_certfile"]))
     with serving(HttpService(vault, TOKENS, limits=QUICK).app, **options) as address:
