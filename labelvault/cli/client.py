@@ -6,6 +6,7 @@ import click
 
 from labelvault.cli import (
     client_access,
+    client_ahead,
     client_collect,
     client_doctor,
     client_export,
@@ -83,6 +84,7 @@ client_export.add_to(command)
 client_collect.add_to(command)
 client_versions.add_to(command)
 client_access.add_to(command)
+client_ahead.add_to(command)
 client_issuer.add_to(command)
 client_doctor.add_to(command)
 client_list.add_to(command)

@@ -57,6 +57,7 @@ def _facts(report: AnswerReport) -> dict[str, object]:
         "denied": dict(report.denied),
         "receipts": report.receipts,
         "submissions": dict(report.submissions),
+        "prekeys": report.prekeys,
         "junk": report.junk,
     }
 
@@ -64,7 +65,9 @@ def _facts(report: AnswerReport) -> dict[str, object]:
 def _line(report: AnswerReport) -> str:
     denied = ", ".join(f"{count} denied ({code})" for code, count in sorted(report.denied.items()))
     answers = ", ".join(f"{count} answers {verdict}" for verdict, count in sorted(report.submissions.items()))
-    parts = [f"{report.released} released", denied, f"{report.receipts} receipts", answers, f"{report.junk} junk"]
+    parts = [f"{report.released} released", denied, f"{report.receipts} receipts", answers]
+    parts += [f"{report.prekeys} bundles of prekeys"] if report.prekeys else []
+    parts.append(f"{report.junk} junk")
     return ", ".join(part for part in parts if part)
 
 

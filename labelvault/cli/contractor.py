@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from labelvault.cli import contractor_desk, contractor_doctor, contractor_session, contractor_submit
+from labelvault.cli import contractor_ahead, contractor_desk, contractor_doctor, contractor_session, contractor_submit
 from labelvault.cli.completion import LEASES
 from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.contractor_submit import submission_facts, submissions_table
@@ -191,6 +191,7 @@ def close(lease: str, home: Path, passphrase: Passphrase, out: Output) -> None:
 
 
 contractor_session.add_to(command)
+contractor_ahead.add_to(command)
 contractor_submit.add_to(command)
 contractor_desk.add_to(command)
 contractor_doctor.add_to(command)

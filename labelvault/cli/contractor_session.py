@@ -49,12 +49,18 @@ def add_to(group: click.Group) -> None:
     metavar="S",
     help="How many seconds to wait for the issuer's answer.",
 )
+@click.option(
+    "--offline/--online",
+    default=None,
+    help="Use a lease that was issued ahead, or ask the issuer. [default: a lease that is at hand, else ask]",
+)
 @contractor_options
 def open_item(
     item: str,
     to: Path | None,
     grant: str | None,
     timeout: float,
+    offline: bool | None,
     home: Path,
     passphrase: Passphrase,
     out: Output,
@@ -67,8 +73,9 @@ def open_item(
     """
     with opened(home, passphrase) as me:
         task, grant_id = _task(me, item), _grant(me, grant)
-        out.note("Asking the issuer...")
-        opening = me.begin(task, timeout_s=timeout, grant_id=grant_id, output=to)
+        if not offline:
+            out.note("Asking the issuer...")
+        opening = me.begin(task, timeout_s=timeout, grant_id=grant_id, output=to, offline=offline)
         facts = {"item": task, "lease": opening.lease_id, "expires_at": opening.expires_at}
         if to is not None:
             out.result(

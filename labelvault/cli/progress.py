@@ -106,6 +106,13 @@ def _pace(progress: Progress, elapsed_s: float) -> tuple[float, float]:
     return rate, left_bytes / rate if rate else 0.0
 
 
+def counted(told: Callable[[Progress], None] | None) -> Callable[[int, int], None] | None:
+    """Return what tells of work that is counted and moves no content: (done, in all)."""
+    if told is None:
+        return None
+    return lambda done, total: told(Progress(done, total, 0))
+
+
 def progress_options(command: _F) -> _F:
     """Add `--no-progress` and `--events`; the command gets a `View` as `view`, and an `out` that knows of events."""
 

@@ -28,6 +28,7 @@ from labelvault.client.records import (
     VersionComparison,
     VersionRecord,
 )
+from labelvault.issuer.ahead import IssuedLease, IssueReport
 from labelvault.issuer.service import AnswerReport, Issuer
 from labelvault.keys.root import PassphraseRoot, RootKey, RootKeyProvider
 from labelvault.wire.messages import Card, Grant
@@ -44,6 +45,8 @@ __all__ = [
     "ExportReport",
     "Grant",
     "GrantRecord",
+    "IssueReport",
+    "IssuedLease",
     "Issuer",
     "ItemFilter",
     "ItemPage",

@@ -65,7 +65,7 @@ def test_every_error_of_the_library_has_an_exit_code_and_advice():
     """No error that the library raises on purpose ends as unexpected, except its bare root."""
     for kind in all_errors():
         error = kind.__new__(kind)
-        if kind is errors.DeniedError:
+        if kind in (errors.DeniedError, errors.IssueRefusedError):
             error.code = "expired"
         outcome = exits.outcome_of(error)
         assert (outcome.code == exits.UNEXPECTED) == (kind is errors.LabelVaultError), kind
@@ -95,6 +95,14 @@ def test_every_error_of_the_library_has_an_exit_code_and_advice():
 def test_exit_codes_are_as_documented(kind, code):
     """The codes are an interface: scripts rely on them."""
     assert exits.outcome_of(kind("x")).code == code
+
+
+def test_every_refusal_to_issue_ahead_has_advice_of_its_own():
+    """Codes that only a request can get are left out: a prekey is never replayed unnoticed, and renews nothing."""
+    assert set(exits.ISSUE_REFUSALS) == set(DENIAL_CODES) - {"replayed", "replaces"}
+    for code in exits.ISSUE_REFUSALS:
+        error = errors.IssueRefusedError(b"i" * 16, code)
+        assert exits.outcome_of(error) == exits.Outcome(exits.REFUSED, exits.ISSUE_REFUSALS[code])
 
 
 def test_every_denial_code_has_advice_of_its_own():
