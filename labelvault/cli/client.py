@@ -7,6 +7,7 @@ import click
 from labelvault.cli import (
     client_access,
     client_ahead,
+    client_assign,
     client_collect,
     client_doctor,
     client_export,
@@ -85,6 +86,7 @@ client_collect.add_to(command)
 client_versions.add_to(command)
 client_access.add_to(command)
 client_ahead.add_to(command)
+client_assign.add_to(command)
 client_issuer.add_to(command)
 client_doctor.add_to(command)
 client_list.add_to(command)

@@ -12,14 +12,10 @@ from labelvault.cli.files import read_input, write_output
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment
 from labelvault.cli.prompts import ask_fingerprint
+from labelvault.cli.tiers import STATEMENTS
 from labelvault.cli.values import DURATION, ID_START, MOMENT, from_now
 from labelvault.client import ContractorRecord, GrantRecord, Limits, Scope
 
-WAIVED: Final = (
-    "Presence is waived: a thief at this desk gets what was open, plus what max_total and rate let through "
-    "in the window; max_open never binds a thief."
-)
-"""The weaker statement, in so many words."""
 _LONGEST_LEASE: Final = timedelta(days=7)
 _CANT_UNDO: Final = (
     "Nothing new will be released. It can't undo what was seen or copied while a task was open, and a lease "
@@ -149,8 +145,8 @@ def grant(
     facts = grant_facts(record)
     if invite_file is not None:
         facts["invite"] = invite_file
-    if record.presence == "waived":
-        facts["statement"] = WAIVED
+    statement = STATEMENTS[record.presence]
+    facts["statement"] = statement
     rows = [
         ("grant", record.grant_id.hex()),
         ("contractor", record.contractor),
@@ -160,7 +156,7 @@ def grant(
     ]
     if invite_file is not None:
         rows.append(("invite", str(invite_file)))
-    out.result(facts, facts_table(rows), *([cell(WAIVED, "magenta")] if record.presence == "waived" else []))
+    out.result(facts, facts_table(rows), cell(statement, "magenta" if record.presence == "waived" else ""))
 
 
 @click.command(epilog=examples("labelvault client invite 5b9df688ac01 -o ada.invite"))

@@ -6,16 +6,29 @@ from typing import Any
 
 import click
 
-from labelvault.cli import contractor_ahead, contractor_desk, contractor_doctor, contractor_session, contractor_submit
+from labelvault.cli import (
+    contractor_ahead,
+    contractor_approve,
+    contractor_desk,
+    contractor_device,
+    contractor_doctor,
+    contractor_session,
+    contractor_submit,
+)
 from labelvault.cli.completion import LEASES
 from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.contractor_submit import submission_facts, submissions_table
-from labelvault.cli.files import read_input, write_output
+from labelvault.cli.files import read_input, read_text, write_output
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, span, table
 from labelvault.cli.prompts import ask_fingerprint
-from labelvault.cli.values import ID_START, the_one
+from labelvault.cli.tiers import STATEMENTS
+from labelvault.cli.values import ID_START, PUBLIC_KEY, the_one
 from labelvault.contractor import Contractor, Membership, OpeningRecord
+from labelvault.contractor.presence_desks import check_words
+from labelvault.crypto.verify import SIGNATURE_BYTES
+from labelvault.keys.cards import read_card
+from labelvault.wire.ids import parse_hex_id
 
 
 @click.group()
@@ -26,7 +39,9 @@ def command() -> None:
 @command.command(
     epilog=examples(
         'labelvault contractor init --label "ada\'s laptop"',
-        "labelvault contractor init --label desk-7 --tier desk --home ./desk",
+        "labelvault contractor init --label desk-7 --tier desk \\\n"
+        "    --presence-key \\\n"
+        "    8f14e45fceea167a5a36dedd4bea2543f1d3b7a1c5d1e8b0a9f6c2d4e7b31a05",
     )
 )
 @click.option(
@@ -37,9 +52,21 @@ def command() -> None:
     help="helper: your own device. desk: a machine at the vendor, on which others can look.",
 )
 @click.option("--label", required=True, help="What to call this machine; the client sees it.")
+@click.option(
+    "--presence-key",
+    type=PUBLIC_KEY,
+    metavar="KEY",
+    help="Desks: the key that labelvault contractor device init shows on your own device.",
+)
 @contractor_options
-def init(tier: str, label: str, home: Path, passphrase: Passphrase, out: Output) -> None:
-    """Create this contractor's identity, for one client."""
+def init(tier: str, label: str, presence_key: bytes | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Create this contractor's identity, for one client.
+
+    A desk without a presence key is refused by clients that don't waive presence.
+    """
+    if presence_key is not None:
+        _init_desk(tier, label, presence_key, home, passphrase, out)
+        return
     with Contractor.create(home, passphrase.read(new=True), tier=tier, label=label) as me:
         facts = {"home": home, "tier": tier, "label": label, "fingerprint": me.card_fingerprint}
     out.result(
@@ -49,15 +76,61 @@ def init(tier: str, label: str, home: Path, passphrase: Passphrase, out: Output)
     )
 
 
-@command.command(epilog=examples("labelvault contractor card -o ada.card"))
+def _init_desk(tier: str, label: str, presence_key: bytes, home: Path, passphrase: Passphrase, out: Output) -> None:
+    if tier != "desk":
+        raise click.UsageError("--presence-key is for --tier desk: a helper is the contractor's own device")
+    with Contractor.create(home, passphrase.read(new=True), tier=tier, label=label, presence_key=presence_key):
+        check = check_words(presence_key)
+    out.result(
+        {"home": home, "tier": tier, "label": label, "presence_key": presence_key, "check": check},
+        facts_table([("home", home), ("tier", tier), ("check words", check)]),
+        "The device shows the same check words, or the key was mistyped: then remove this home and start again.",
+        "Next: labelvault contractor card --draft -o desk.draft; then, on the device: labelvault contractor device"
+        " cosign desk.draft -o desk.cosignature.",
+    )
+
+
+@command.command(
+    epilog=examples(
+        "labelvault contractor card -o ada.card",
+        "labelvault contractor card --draft -o desk.draft",
+        "labelvault contractor card --cosigned desk.cosignature -o desk.card",
+    )
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
+@click.option("--draft", is_flag=True, help="Desks: write what the presence device has to cosign.")
+@click.option(
+    "--cosigned",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Desks: finish the card with what the presence device wrote.",
+)
 @contractor_options
-def card(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
-    """Write the card that the client enrols; it holds no secret. Read the client its fingerprint."""
+def card(output: Path, draft: bool, cosigned: Path | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Write the card that the client enrols; it holds no secret. Read the client its fingerprint.
+
+    A desk with a presence device makes it in two steps, and its fingerprint is read from that device.
+    """
+    if draft and cosigned is not None:
+        raise click.UsageError("give --draft or --cosigned, not both")
     with opened(home, passphrase) as me:
+        if draft:
+            write_output(output, me.draft())
+            out.result(
+                {"draft": output},
+                f"Wrote {output}.",
+                f"Next: on the device, labelvault contractor device cosign {output.name} -o desk.cosignature.",
+            )
+            return
+        if cosigned is not None:
+            me.finish_card(parse_hex_id(read_text(cosigned), SIGNATURE_BYTES))
         write_output(output, me.card())
-        fingerprint = me.card_fingerprint
-    out.result({"card": output, "fingerprint": fingerprint}, f"Wrote {output}.", f"Fingerprint: {fingerprint}")
+        fingerprint, by_device = me.card_fingerprint, read_card(me.card()).message.presence_key is not None
+    facts = {"card": output, "fingerprint": fingerprint}
+    shown = f"Fingerprint: {fingerprint}"
+    if by_device:
+        shown = f"Next: on the device, labelvault contractor device card {output.name}; read its words to the client."
+    out.result(facts, f"Wrote {output}.", shown)
 
 
 @command.command(epilog=examples("labelvault contractor join ada.invite"))
@@ -70,7 +143,8 @@ def join(invite: Path, fingerprint: str | None, home: Path, passphrase: Passphra
         # A home that has joined keeps the client's key pinned: a further invite is checked against that.
         spoken = ask_fingerprint(fingerprint, "the client") if me.joined is None else fingerprint
         joined = me.join(read_input(invite), fingerprint=spoken)
-    out.result(_membership_facts(joined), _membership(joined))
+    statement = STATEMENTS[joined.presence]
+    out.result({**_membership_facts(joined), "statement": statement}, _membership(joined), statement)
 
 
 def _membership_facts(joined: Membership) -> dict[str, Any]:
@@ -194,4 +268,6 @@ contractor_session.add_to(command)
 contractor_ahead.add_to(command)
 contractor_submit.add_to(command)
 contractor_desk.add_to(command)
+contractor_device.add_to(command)
+contractor_approve.add_to(command)
 contractor_doctor.add_to(command)

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import click
 
-from labelvault.cli.contractor_home import contractor_options, opened
+from labelvault.cli.contractor_home import approval_options, approving, contractor_options, opened
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, span, table
 from labelvault.cli.signals import Ending, told_to_end
 from labelvault.cli.values import ID_START, ITEM_ID, the_one
-from labelvault.contractor import Contractor, Opening
+from labelvault.contractor import Approving, Contractor, Opening
 from labelvault.errors import LabelVaultError
 
 _COMMANDS: Final = "open ITEM | list | show LEASE | close LEASE | quit"
@@ -37,16 +37,26 @@ def add_to(group: click.Group) -> None:
     metavar="S",
     help="How many seconds to wait for each of the issuer's answers.",
 )
+@approval_options
 @contractor_options
-def desk(timeout: float, home: Path, passphrase: Passphrase, out: Output) -> None:
+def desk(
+    timeout: float,
+    approval_timeout: float,
+    approvals: Path | None,
+    home: Path,
+    passphrase: Passphrase,
+    out: Output,
+) -> None:
     """Hold several tasks open, each in a process of its own, so that closing one ends its process.
 
     Reads commands from stdin: open ITEM, list, show LEASE, close LEASE, quit. Ids may be shortened where only
-    one fits. Ends, and closes everything, at quit, end of input, Ctrl-C or SIGTERM. With --json it prints one
-    event per line, with ids only.
+    one fits. Where the grant asks for presence, each open waits for your approval on your own device. Ends, and
+    closes everything, at quit, end of input, Ctrl-C or SIGTERM. With --json it prints one event per line, with
+    ids only.
     """
     with opened(home, passphrase) as me, told_to_end() as ending:
-        held = Desk(me, out, timeout)
+        ways = approving(out, approval_timeout, approvals, lambda: ending.asked)
+        held = Desk(me, out, timeout, ways)
         try:
             held.serve(ending)
         finally:
@@ -56,14 +66,16 @@ def desk(timeout: float, home: Path, passphrase: Passphrase, out: Output) -> Non
 class Desk:
     """The openings of one desk process."""
 
-    def __init__(self, me: Contractor, out: Output, timeout_s: float) -> None:
+    def __init__(self, me: Contractor, out: Output, timeout_s: float, ways: Approving) -> None:
         """Serve one contractor.
 
         Args:
             me: the open contractor.
             out: where events go.
             timeout_s: how long to wait for each of the issuer's answers, in seconds.
+            ways: to the presence device, where the grant asks for one.
         """
+        self._ways = ways
         self._me = me
         self._out = out
         self._timeout_s = timeout_s
@@ -127,7 +139,7 @@ class Desk:
         return the_one(ID_START.convert(start, None, None), self._openings)
 
     def _open(self, item: bytes) -> None:
-        opening = self._me.begin(item, timeout_s=self._timeout_s)
+        opening = self._me.begin(item, timeout_s=self._timeout_s, approving=self._ways)
         self._openings[opening.lease_id] = opening
         self._tell(
             {

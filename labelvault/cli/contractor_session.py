@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from labelvault.cli.completion import ITEMS, JOINED
-from labelvault.cli.contractor_home import contractor_options, opened
+from labelvault.cli.contractor_home import approval_options, approving, contractor_options, opened
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, moment, span
 from labelvault.cli.signals import Ending, told_to_end
@@ -54,6 +54,7 @@ def add_to(group: click.Group) -> None:
     default=None,
     help="Use a lease that was issued ahead, or ask the issuer. [default: a lease that is at hand, else ask]",
 )
+@approval_options
 @contractor_options
 def open_item(
     item: str,
@@ -61,6 +62,8 @@ def open_item(
     grant: str | None,
     timeout: float,
     offline: bool | None,
+    approval_timeout: float,
+    approvals: Path | None,
     home: Path,
     passphrase: Passphrase,
     out: Output,
@@ -75,7 +78,8 @@ def open_item(
         task, grant_id = _task(me, item), _grant(me, grant)
         if not offline:
             out.note("Asking the issuer...")
-        opening = me.begin(task, timeout_s=timeout, grant_id=grant_id, output=to, offline=offline)
+        ways = approving(out, approval_timeout, approvals)
+        opening = me.begin(task, timeout_s=timeout, grant_id=grant_id, output=to, offline=offline, approving=ways)
         facts = {"item": task, "lease": opening.lease_id, "expires_at": opening.expires_at}
         if to is not None:
             out.result(

@@ -112,12 +112,6 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     (errors.LeaseError, Outcome(REFUSED, "See what is open: labelvault contractor list.")),
     (errors.LargePartError, Outcome(BAD_INPUT, "Get it as a file: labelvault contractor open ITEM --to DIR.")),
     (
-        errors.ApprovalRefusedError,
-        Outcome(REFUSED, "Look at what the device shows; approve nothing that you did not ask for."),
-    ),
-    (errors.ApprovalTimeoutError, Outcome(UNREACHABLE, "Bring the presence device, and open the task again.")),
-    (errors.PresenceError, Outcome(REFUSED, "Open the task again, and approve it on the presence device.")),
-    (
         errors.SignatureError,
         Outcome(AUTHENTICITY, "Don't go on; get the file again from its sender, another way than before."),
     ),
@@ -149,6 +143,15 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
         errors.EnrolmentError,
         Outcome(KEYS, "Have the fingerprint read out again, in person or by phone, not through the vendor."),
     ),
+    (
+        errors.ApprovalTimeoutError,
+        Outcome(UNREACHABLE, "On the presence device run labelvault contractor approve --watch; then ask again."),
+    ),
+    (
+        errors.ApprovalRefusedError,
+        Outcome(REFUSED, "See what this device knows, and under which grants: labelvault contractor device list."),
+    ),
+    (errors.PresenceError, Outcome(REFUSED, "Ask again, and approve on the presence device that the grant names.")),
     (
         errors.RequestTimeoutError,
         Outcome(UNREACHABLE, "Ask the client whether its issuer runs (labelvault client issuer run), then try again."),

@@ -1,6 +1,7 @@
 """Questions on the terminal that are not passphrases."""
 
 import sys
+from contextlib import suppress
 
 import click
 
@@ -22,3 +23,26 @@ def ask_fingerprint(given: str | None, whose: str) -> str:
         click.echo(err=True)
         raise
     return asked
+
+
+def ask_whether(question: str) -> bool:
+    """Ask yes or no on a terminal; no is the default.
+
+    Raises:
+        click.UsageError: there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("no terminal to ask on: look at what is shown, then give --yes")
+    forget_typed()
+    return click.confirm(question, default=False, err=True)
+
+
+def forget_typed() -> None:
+    """Drop what was typed before a question was shown, so that it does not count as the answer."""
+    if not sys.stdin.isatty():
+        return
+    with suppress(ImportError):
+        import termios
+
+        with suppress(termios.error):
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -113,6 +113,7 @@ def the_one(start: str, ids: Iterable[bytes], none: str = "See the ids: labelvau
 DURATION: Final = DurationType()
 MOMENT: Final = MomentType()
 ITEM_ID: Final = HexId(16)
+PUBLIC_KEY: Final = HexId(32)
 ID_START: Final = IdStart()
 
 

@@ -3,6 +3,7 @@
 May import: everything but `vendor`, `contractor`, `drill`, `story` and `cli`.
 """
 
+from labelvault.client.assigning import AssignmentRecord
 from labelvault.client.browsing import ItemFilter, ItemPage, LedgerLine, ProjectRecord
 from labelvault.client.client import Client
 from labelvault.client.grants import Limits, Scope
@@ -36,6 +37,7 @@ from labelvault.wire.messages import Card, Grant
 __all__ = [
     "AnswerReport",
     "AsideRecord",
+    "AssignmentRecord",
     "Card",
     "Client",
     "CollectReport",

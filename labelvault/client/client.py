@@ -50,6 +50,7 @@ class Client:
         vault: the vault's address.
         certificate: the issuer's, signed by the identity key.
         database: `client.db`; for this package's own modules.
+        issuer_identity: the issuer's certified key; for this package's own modules.
         keks: wrapped KEKs; for this package's own modules.
     """
 
@@ -72,7 +73,7 @@ class Client:
         if issuer_key.public_key != self.certificate.message.issuer:
             raise KeystoreError("issuer.key is not the key that the newest certificate names")
         name = issuer_key_name(self.client_id)
-        self._issuer_identity = IssuerIdentity(self.certificate, issuer_key, name)
+        self.issuer_identity = IssuerIdentity(self.certificate, issuer_key, name)
         self._state = State(self.database, identity_key, self.certificate.message)
         self._log = Log(self.database, self.client_id, self.certificate.message.epoch)
 
@@ -170,7 +171,7 @@ class Client:
         """Append ledger entries and sign a checkpoint, inside an open transaction."""
         for entry in entries:
             self._log.append(entry)
-        self._log.sign(self._issuer_identity.name, self._issuer_identity.signer)
+        self._log.sign(self.issuer_identity.name, self.issuer_identity.signer)
 
     def _newest_certificate(self) -> Signed[IssuerCertificate]:
         frame = self.database.scalar("SELECT frame FROM certificates ORDER BY serial DESC LIMIT 1")
@@ -406,7 +407,7 @@ class Client:
             Database(self._home / "client.db", CLIENT_SCHEMA),
             self.identity_key,
             self.client_id,
-            self._issuer_identity,
+            self.issuer_identity,
             self.keks,
             lambda: open_relay(self.vault, token=read_token(self._home)),
             self._clock,
@@ -421,7 +422,7 @@ class Client:
         Raises:
             LedgerError: an entry was altered, dropped, added or reordered, or the ledger forked from `older`.
         """
-        return queries.verify_ledger(self._log, self._issuer_identity, older)
+        return queries.verify_ledger(self._log, self.issuer_identity, older)
 
     def export_ledger(self) -> bytes:
         """Return the ledger as one file that verifies offline with public keys only.
@@ -429,7 +430,7 @@ class Client:
         Raises:
             LedgerError: the ledger does not hold together.
         """
-        return queries.ledger_export(self._log, self._issuer_identity)
+        return queries.ledger_export(self._log, self.issuer_identity)
 
     def ledger_lines(self, last: int = 20, kind: str | None = None) -> list[LedgerLine]:
         """Return the newest entries, oldest first, with the catalog's names for what they name. Verifies nothing.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelvault.client.answers import AnswerReader
+from labelvault.client.assigning import AssignmentRecord, assign
 from labelvault.client.browsing import ItemFilter, ItemPage, find_item, page_items
 from labelvault.client.collecting import Collecting, aside
 from labelvault.client.comparing import compare_versions
@@ -382,3 +383,30 @@ class Project:
                 ]
             )
         return next(r for r in client.grants(self.name) if r.grant_id == grant.grant_id)
+
+    def assign(
+        self,
+        desk: ContractorRecord | str,
+        items: Sequence[str | bytes],
+        *,
+        expires_at: datetime,
+        label: str | None = None,
+        post: bool = True,
+    ) -> list[AssignmentRecord]:
+        """Tell a desk's presence device which tasks the desk is meant to open. It authorises nothing.
+
+        Args:
+            desk: enrolled, by record or name.
+            items: tasks, by id (16 bytes, or 32 hex digits) or name.
+            expires_at: when the assignments end, aware UTC.
+            label: what the device shows for each; the vendor relays it in clear. By default the first digits of the id.
+            post: leave them at the vault for the device; else carry each record's `frame` to it.
+
+        Raises:
+            EnrolmentError: no such contractor.
+            GrantError: or one of its kinds: it has no presence device, is not granted these tasks, or the time is over.
+            FormatError: the label has more than 200 bytes.
+            RelayError, StoreError: the vault can't be reached. Some may be posted by then; again doubles nothing.
+        """
+        record = self._client.contractor(desk if isinstance(desk, str) else desk.name)
+        return assign(self._client, self.project_id, record, items, label, expires_at, post)

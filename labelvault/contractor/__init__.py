@@ -4,7 +4,7 @@ Keys that open anything live for one opening, in a child process that exits when
 `crypto`, `wire`, `envelope`, `keys`, `relay`, `database`; never `client`, `issuer` or `ledger`.
 """
 
-from labelvault.contractor.approval import Approving
+from labelvault.contractor.approval import Approving, FolderDevice
 from labelvault.contractor.contractor import Contractor
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
@@ -19,6 +19,7 @@ from labelvault.wire.messages import Invite
 __all__ = [
     "Approving",
     "Contractor",
+    "FolderDevice",
     "Invite",
     "Membership",
     "Opened",

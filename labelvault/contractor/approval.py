@@ -6,7 +6,8 @@ comes back counts only if the device's key, which the client's grant names, cosi
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -33,6 +34,12 @@ from labelvault.wire.schema import encode_record
 APPROVAL_WAIT_S: Final = 120.0
 """How long a desk waits: a device refuses what is dated more than 120 s from its own clock."""
 _POLL_S: Final = 0.2
+_LOOK_S: Final = 1.0
+"""How often a wait looks whether it is given up."""
+
+
+def _never() -> bool:
+    return False
 
 
 class DeviceWay(Protocol):
@@ -55,10 +62,11 @@ class DeviceWay(Protocol):
 class MailboxDevice:
     """The vault's mailbox: the device looks there with `labelvault contractor approve`."""
 
-    def __init__(self, relay: Relay, membership: Membership) -> None:
+    def __init__(self, relay: Relay, membership: Membership, given_up: Callable[[], bool] = _never) -> None:
         """Use a relay; `membership` says whose messages belong into the desk's mailbox."""
         self._relay = relay
         self._membership = membership
+        self._given_up = given_up
 
     def ask(self, request: Signed[ApprovalRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
         """See `DeviceWay`."""
@@ -66,10 +74,11 @@ class MailboxDevice:
         client = ClientId(message.client)
         self._relay.post(presence_mailbox(client, message.presence_key), request.data)
         mailbox = contractor_mailbox(client, request.frame.signer)
-        try:
-            return await_message(self._relay, mailbox, accept, self._membership, message.at, timeout_s)
-        except RequestTimeoutError:
-            raise ApprovalTimeoutError(timeout_s) from None
+        end = time.monotonic() + timeout_s
+        while (left_s := end - time.monotonic()) > 0 and not self._given_up():
+            with suppress(RequestTimeoutError):
+                return await_message(self._relay, mailbox, accept, self._membership, message.at, min(left_s, _LOOK_S))
+        raise ApprovalTimeoutError(timeout_s)
 
 
 class DirectDevice:
@@ -93,9 +102,10 @@ class DirectDevice:
 class FolderDevice:
     """A folder that both reach (a share, a stick): the request goes in as `ID.ask`, the approval as `ID.approval`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, given_up: Callable[[], bool] = _never) -> None:
         """Use a folder; it is made if it is not there."""
         self._folder = Path(folder)
+        self._given_up = given_up
 
     def ask(self, request: Signed[ApprovalRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
         """See `DeviceWay`."""
@@ -105,7 +115,7 @@ class FolderDevice:
         write_private(asked, request.data, replace=True)
         end = time.monotonic() + timeout_s
         try:
-            while time.monotonic() < end:
+            while time.monotonic() < end and not self._given_up():
                 taken = accept(read_private(answer, MAX_BYTES)) if answer.exists() else None
                 if taken is not None:
                     erase_file(answer)
@@ -128,11 +138,13 @@ class Approving:
         way: to the device: the vault's mailbox if None.
         timeout_s: how long to wait for a person, in seconds.
         on_wait: called when the device is about to be asked, so that somebody can be told.
+        given_up: looked at while waiting on the vault; once it is true, the wait ends.
     """
 
     way: DeviceWay | Callable[[bytes], bytes | None] | None = None
     timeout_s: float = APPROVAL_WAIT_S
-    on_wait: Callable[[ApprovalRequest], None] = field(default=_unheard)
+    on_wait: Callable[[ApprovalRequest], None] = _unheard
+    given_up: Callable[[], bool] = _never
 
 
 BY_MAILBOX: Final = Approving()
@@ -161,7 +173,7 @@ class Presence:
         """See `ask_device`."""
         way = self._approving.way
         if way is None:
-            way = MailboxDevice(self._relay(), self._membership)
+            way = MailboxDevice(self._relay(), self._membership, self._approving.given_up)
         elif callable(way):
             way = DirectDevice(way)
         return ask_device(
@@ -201,7 +213,7 @@ def ask_device(
 
     Raises:
         PresenceError: the grant asks for no device, or something answered that is no approval.
-        ApprovalTimeoutError: nobody approved in time.
+        ApprovalTimeoutError: nobody approved in time, or the wait was given up.
         RelayError, StoreError: the vault can't be reached.
     """
     presence_key = membership.grant.message.presence_key

@@ -5,7 +5,7 @@ each desk's card, the client's pinned identity key, certificate and invites. Not
 key can't ask for anything by itself: it only cosigns what a desk signs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -244,9 +244,9 @@ class PresenceDevice:
         self._state.check_new(question.once)
         return question
 
-    def times_opened(self, question: Question) -> int:
+    def times_approved(self, question: Question) -> int:
         """Return how often opening this task at this desk was approved here before."""
-        return self._state.times_opened(question.desk.key, question.item)
+        return self._state.times_approved(question.desk.key, question.item)
 
     def approve(self, question: Question) -> bytes:
         """Approve what a person has seen and agreed to; returns the approval's frame for the desk.
@@ -261,19 +261,20 @@ class PresenceDevice:
         self._state.approve(question.once, question.desk.key, question.item, question.request.message.asks, now)
         return approve(question, self._key, now).data
 
-    def take_assignment(self, data: bytes) -> Assignment:
-        """Verify and keep an assignment.
+    def take_assignments(self, frames: Iterable[bytes]) -> list[Assignment]:
+        """Verify and keep assignments, all or none.
 
         Raises:
             FormatError, SignatureError: malformed, or not signed by an issuer that the client certified.
             EnrolmentError, GrantExpiredError, ClockError, RollbackError: not for a desk of ours, over, from the
                 future, or under an older certificate than we know.
         """
-        now = self.now()
-        assignment, certificate = read_assignment(data, self._known.by_key(), now)
-        self._known.keep_certificate(assignment.message.contractor, certificate)
-        self._state.assign(assignment.message, now)
-        return assignment.message
+        now, desks = self.now(), self._known.by_key()
+        verified = [read_assignment(data, desks, now) for data in frames]
+        for assignment, certificate in verified:
+            self._known.keep_certificate(assignment.message.contractor, certificate)
+            self._state.assign(assignment.message, now)
+        return [assignment.message for assignment, _ in verified]
 
     def assignments(self) -> list[Assignment]:
         """List the assignments that are not over."""
@@ -313,7 +314,8 @@ class PresenceDevice:
     def _met(self, data: bytes, made: Callable[..., Waiting]) -> Waiting | None:
         try:
             if _is_assignment(data):
-                return made(question=None, refused=None, assigned=self.take_assignment(data))
+                (assigned,) = self.take_assignments([data])
+                return made(question=None, refused=None, assigned=assigned)
             return made(question=self.examine(data), refused=None, assigned=None)
         except ApprovalRefusedError as refused:
             # Of a desk that this device knows, its owner hears why; anybody else could flood the screen.

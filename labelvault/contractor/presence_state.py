@@ -72,7 +72,7 @@ class DeviceState:
         if self._database.row("SELECT 1 FROM approved WHERE hash = ?", once):
             raise ApprovalRefusedError("repeated", "this was approved before; each approval is for one opening")
 
-    def times_opened(self, desk: bytes, item: bytes) -> int:
+    def times_approved(self, desk: bytes, item: bytes) -> int:
         """Return how often opening this task at this desk was approved before."""
         return int(
             self._database.scalar(

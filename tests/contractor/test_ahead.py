@@ -320,7 +320,7 @@ def test_a_forged_status_is_not_taken(world: World) -> None:
         (
             sign_message(
                 replace(true, at=true.at + timedelta(seconds=121), next_update=true.at + DAY),
-                world.lab._issuer_identity.signer,
+                world.lab.issuer_identity.signer,
             ).data,
             ClockError,
         ),

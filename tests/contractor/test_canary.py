@@ -181,7 +181,7 @@ class _Case:
         assert answer is not None
         self.message = decode_record(Lease, parse_frame(answer).body)
         self.now = world.clock()
-        self.signer: Any = world.lab._issuer_identity.signer
+        self.signer: Any = world.lab.issuer_identity.signer
 
     def open(self, plaintext: bytes) -> None:
         info = LEASE_INFO_LABEL + self.message.outer

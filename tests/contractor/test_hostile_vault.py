@@ -215,7 +215,7 @@ class Exchange:
         message = decode_record(Lease, frame.body)
         self.outer = decode_record(LeaseOuter, message.outer)
         self.secrets = decode_record(LeaseSecrets, self.key.open(message.sealed, LEASE_INFO_LABEL + message.outer))
-        self.issuer_key: SigningKey = self.world.lab._issuer_identity.signer  # type: ignore[assignment]
+        self.issuer_key: SigningKey = self.world.lab.issuer_identity.signer  # type: ignore[assignment]
 
     def forged(
         self,
@@ -413,7 +413,7 @@ def test_denials_are_believed_for_their_signature_and_their_request(hostile: Hos
     assert answer is not None
     denial, _ = read_denial(answer, request, joined)
     assert denial.code == "unknown"
-    signer: Any = world.lab._issuer_identity.signer
+    signer: Any = world.lab.issuer_identity.signer
     with pytest.raises(SignatureError):
         read_denial(sign_message(denial, SigningKey.generate()).data, request, joined)
     changes: list[dict[str, Any]] = [{"request_hash": bytes(32)}, {"client": bytes(32)}]
@@ -457,7 +457,7 @@ def test_forged_answers_are_passed_over_and_the_true_one_is_found(
     world = hostile.world
     old = Exchange(hostile)
     stranger = SigningKey.generate()
-    signer: Any = world.lab._issuer_identity.signer
+    signer: Any = world.lab.issuer_identity.signer
 
     def forge(message: bytes) -> list[bytes]:
         request = open_frame(message, OpenRequest, hostile.me.public_key)

@@ -18,6 +18,10 @@ from labelvault.errors import (
     ClockError,
     EnrolmentError,
     FormatError,
+    GrantError,
+    GrantExpiredError,
+    GrantRevokedError,
+    GrantScopeError,
     KeystoreError,
     KeystorePassphraseError,
     PresenceError,
@@ -28,7 +32,7 @@ from labelvault.wire.answers import Submission, SubmissionOuter
 from labelvault.wire.frame import cosign, frame_hash, parse_frame, sign_message
 from labelvault.wire.ids import presence_mailbox
 from labelvault.wire.messages import OpenRequest
-from labelvault.wire.presence import Approval, ApprovalRequest
+from labelvault.wire.presence import Approval, ApprovalRequest, Assignment
 from labelvault.wire.schema import decode_record, encode_record
 from tests.world import CHEAP, DAY, MINUTE, MS, PASSPHRASE, denial_code, identity, lease_outer, state_of
 
@@ -279,7 +283,7 @@ def test_F14_an_approval_is_for_one_opening(world):
     refused(device, again.data, "repeated")
     world.clock.advance(MINUTE)
     later = asked(world, me, membership, world.task())
-    assert device.times_opened(device.examine(later.data)) == 1
+    assert device.times_approved(device.examine(later.data)) == 1
 
 
 def test_F14_a_question_shown_and_answered_too_late_is_not_approved(world):
@@ -526,3 +530,113 @@ def test_a_waived_grant_asks_no_device(world):
 def test_the_wait_is_as_long_as_an_approval_can_be_given():
     """After two minutes the device would refuse anyway."""
     assert APPROVAL_WAIT_S == 120
+
+
+# Assignments
+
+
+def test_an_assignment_tells_the_device_which_task_it_approves(world):
+    """Through the vault, found beside the question even if it came later; its label is opaque unless chosen."""
+    me, device, membership = world.desk()
+    relay, mailbox = world.relay(), presence_mailbox(membership.client, device.public_key)
+    relay.post(mailbox, asked(world, me, membership, world.task()).data)
+    (made,) = world.project.assign("desk", ["one"], expires_at=world.clock() + DAY)
+    assert (made.item, made.label) == (world.task(), world.task().hex()[:8])
+    taken, question = device.waiting()
+    assert taken.assigned is not None
+    assert question.question.assignment == taken.assigned
+    world.project.assign("desk", [world.task()], expires_at=world.clock() + DAY, label="no. 17", post=True)
+    world.clock.advance(MINUTE)
+    assert [each.assigned.label for each in device.waiting() if each.assigned] == [made.label, "no. 17"]
+    assert [each.label for each in device.assignments()] == ["no. 17"]
+
+
+def test_F14_a_device_that_demands_assignments_approves_nothing_else(world):
+    """The setting stays; another item, another desk's assignment, and one that is over don't count."""
+    device = world.device("phone")
+    me, _, membership = world.desk("desk", device)
+    other, _, _ = world.desk("desk-2", device)
+    device.require_assignment = True
+    with PresenceDevice.open(device._home, PASSPHRASE, clock=world.clock) as again:
+        assert again.require_assignment
+    refused(device, asked(world, me, membership, world.task()).data, "unassigned")
+    expires_at = world.clock() + 10 * MINUTE
+    for desk, name in (("desk-2", "one"), ("desk", "two")):
+        (made,) = world.project.assign(desk, [name], expires_at=expires_at, post=False)
+        device.take_assignments([made.frame])
+    refused(device, asked(world, me, membership, world.task()).data, "unassigned")
+    refused(
+        device,
+        asked(world, me, membership, world.task(), record=answer(world, membership, world.task(), me)).data,
+        "unassigned",
+    )
+    (made,) = world.project.assign("desk", ["one"], expires_at=expires_at, post=False)
+    device.take_assignments([made.frame])
+    assert device.examine(asked(world, me, membership, world.task()).data).assignment.label == made.label
+    world.clock.advance(10 * MINUTE)
+    refused(device, asked(world, me, membership, world.task()).data, "unassigned")
+    assert (device.assignments(), other.public_key == me.public_key) == ([], False)
+
+
+def test_F14_an_assignment_counts_under_the_pinned_key_only(world):
+    """By another issuer, client or desk, altered, over, or from the future: each is refused, nothing is kept."""
+    me, device, membership = world.desk()
+    (made,) = world.project.assign("desk", ["one"], expires_at=world.clock() + DAY, post=False)
+    message = decode_record(Assignment, parse_frame(made.frame).body)
+    issuer = world.lab.issuer_identity.signer
+    thief, thiefs = world.create_client("thief"), SigningKey.generate()
+    before = state_of(device._home)
+    for frame, kind in (
+        (sign_message(message, thiefs), SignatureError),
+        (
+            sign_message(replace(message, certificate=thief.certificate.data), thief.issuer_identity.signer),
+            SignatureError,
+        ),
+        (sign_message(message, identity(me)), SignatureError),
+        (sign_message(replace(message, client=bytes(32)), issuer), EnrolmentError),
+        (sign_message(replace(message, project=bytes(16)), issuer), EnrolmentError),
+        (sign_message(replace(message, contractor=thiefs.public_key), issuer), EnrolmentError),
+        (sign_message(replace(message, at=message.at - DAY, expires_at=message.at), issuer), GrantExpiredError),
+        (sign_message(replace(message, at=message.at - 3650 * DAY), issuer), GrantExpiredError),
+        (sign_message(replace(message, at=message.at + 3 * MINUTE), issuer), ClockError),
+        (membership.invite, FormatError),
+    ):
+        with pytest.raises(kind):
+            device.take_assignments([frame.data])
+    assert state_of(device._home) == before
+    assert device.take_assignments([made.frame]) == [message]
+
+
+def test_of_two_assignments_of_one_task_the_later_made_counts(world):
+    """An older one, kept back and played again, does not bring back an older end or label."""
+    _, device, _ = world.desk()
+    (old,) = world.project.assign("desk", ["one"], expires_at=world.clock() + DAY, label="old", post=False)
+    world.clock.advance(MINUTE)
+    (new,) = world.project.assign("desk", ["one"], expires_at=world.clock() + MINUTE, label="new", post=False)
+    for each in (old, new, old):
+        device.take_assignments([each.frame])
+    assert [each.label for each in device.assignments()] == ["new"]
+
+
+def test_nothing_is_assigned_that_is_not_granted_with_presence(world):
+    """A helper, a desk without a grant, a task out of scope, gold, a name that is none, a time that is over."""
+    world.worker("ada")
+    _, device, _ = world.desk(scope=Scope(items=["one"]))
+    with pytest.raises(EnrolmentError):
+        world.project.assign("nobody", ["one"], expires_at=world.clock() + DAY)
+    later = world.clock() + DAY
+    for name, item, expires_at, kind in (
+        ("ada", "one", later, GrantError),
+        ("desk", "two", later, GrantScopeError),
+        ("desk", world.id_of("gold"), later, GrantScopeError),
+        ("desk", "none of these", later, GrantScopeError),
+        ("desk", "one", world.clock(), GrantExpiredError),
+    ):
+        with pytest.raises(kind):
+            world.project.assign(name, ["one", item] if name == "desk" else [item], expires_at=expires_at)
+    with pytest.raises(FormatError):
+        world.project.assign("desk", ["one"], expires_at=later, label="x" * 201)
+    world.lab.revoke_contractor("desk")
+    with pytest.raises(GrantRevokedError):
+        world.project.assign("desk", ["one"], expires_at=later)
+    assert world.relay().fetch(presence_mailbox(world.lab.client_id, device.public_key)) == []
