@@ -4,6 +4,7 @@
     python client_issue_keys.py setup  HOME VAULT FOLDER
     python client_issue_keys.py invite HOME CARD "FINGERPRINT WORDS" OUT
     python client_issue_keys.py answer HOME SECONDS
+    python client_issue_keys.py ahead  HOME CONTRACTOR PREKEYS OUT ITEM...
 
 The passphrase of the root key is read from HOME.passphrase, which should have mode 0600. Nothing here talks to the
 vendor but through the vault's address, and no key leaves this machine except one task's, sealed to a one-time key.
@@ -15,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from labelvault.client import Client, Limits, PassphraseRoot, Scope
+from labelvault.client.ahead import issue
 from labelvault.errors import LabelVaultError
+from labelvault.wire.framefile import pack_frames
 
 
 def root(home: Path) -> PassphraseRoot:
@@ -69,6 +72,14 @@ def answer(home: Path, seconds: float) -> None:
         timer.cancel()
 
 
+def ahead(home: Path, contractor: str, prekeys: Path, out: Path, items: list[str]) -> None:
+    """Issue leases ahead of time, from a contractor's file of prekeys into a file: needs neither vault nor network."""
+    with Client.open(home, root(home)) as lab:
+        report = issue(lab, contractor, Scope(items=items), prekeys=prekeys.read_bytes())
+        out.write_bytes(pack_frames(report.frames))
+        print(f"{len(report.leases)} leases, {report.unused} prekeys left")
+
+
 def main(command: str, *arguments: str) -> None:
     """Run one command."""
     match command, arguments:
@@ -80,6 +91,8 @@ def main(command: str, *arguments: str) -> None:
             invite(Path(home), Path(card), spoken, Path(out))
         case "answer", (home, seconds):
             answer(Path(home), float(seconds))
+        case "ahead", (home, contractor, prekeys, out, *items):
+            ahead(Path(home), contractor, Path(prekeys), Path(out), items)
         case _:
             sys.exit(__doc__)
 

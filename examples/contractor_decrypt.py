@@ -2,6 +2,8 @@
 
     python contractor_decrypt.py card HOME OUT
     python contractor_decrypt.py join HOME INVITE "FINGERPRINT WORDS"
+    python contractor_decrypt.py prekeys HOME COUNT OUT
+    python contractor_decrypt.py take HOME FILE
     python contractor_decrypt.py open HOME ITEM ANSWER
 
 The passphrase of the identity key is read from HOME.passphrase, which should have mode 0600. A platform over HTTP gives
@@ -35,6 +37,18 @@ def join(home: Path, invite: Path, spoken: str) -> None:
         print(f"joined, until {membership.expires_at:%Y-%m-%d %H:%M} UTC")
 
 
+def prekeys(home: Path, count: int, out: Path) -> None:
+    """Make one-time keys in advance, so that the client can issue leases while this device is away."""
+    with Contractor.open(home, passphrase(home)) as me:
+        out.write_bytes(me.ahead.make_prekeys(count))
+
+
+def take(home: Path, file: Path) -> None:
+    """Take the leases that came back; `open` uses one by itself, and asks the issuer where there is none."""
+    with Contractor.open(home, passphrase(home)) as me:
+        print(f"{me.take(file.read_bytes()).leases} tasks can be opened with no issuer there")
+
+
 def open_task(home: Path, item: str, answer: str) -> None:
     """Open a task, show it, answer it, and close it. Only the child process ever holds its key and text."""
     with Contractor.open(home, passphrase(home)) as me:
@@ -55,6 +69,10 @@ def main(command: str, *arguments: str) -> None:
             card(Path(home), Path(out))
         case "join", (home, invite, spoken):
             join(Path(home), Path(invite), spoken)
+        case "prekeys", (home, count, out):
+            prekeys(Path(home), int(count), Path(out))
+        case "take", (home, file):
+            take(Path(home), Path(file))
         case "open", (home, item, answer):
             open_task(Path(home), item, answer)
         case _:

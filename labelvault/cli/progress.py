@@ -110,7 +110,7 @@ def counted(told: Callable[[Progress], None] | None) -> Callable[[int, int], Non
     """Return what tells of work that is counted and moves no content: (done, in all)."""
     if told is None:
         return None
-    return lambda done, total: told(Progress(done, total, 0))
+    return lambda done, total: told(Progress(done, total, 0, 0))
 
 
 def progress_options(command: _F) -> _F:

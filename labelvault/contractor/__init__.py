@@ -4,8 +4,10 @@ Keys that open anything live for one opening, in a child process that exits when
 `crypto`, `wire`, `envelope`, `keys`, `relay`, `database`; never `client`, `issuer` or `ledger`.
 """
 
+from labelvault.contractor.ahead import AheadOfTime
 from labelvault.contractor.approval import Approving, FolderDevice
 from labelvault.contractor.contractor import Contractor
+from labelvault.contractor.held import HeldLease, Taken
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.parts import Opened, OpenedPart
@@ -17,9 +19,11 @@ from labelvault.contractor.worker import Opening
 from labelvault.wire.messages import Invite
 
 __all__ = [
+    "AheadOfTime",
     "Approving",
     "Contractor",
     "FolderDevice",
+    "HeldLease",
     "Invite",
     "Membership",
     "Opened",
@@ -29,5 +33,6 @@ __all__ = [
     "PresenceDevice",
     "Question",
     "SubmissionRecord",
+    "Taken",
     "Task",
 ]

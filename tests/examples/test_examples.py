@@ -77,6 +77,31 @@ def test_the_examples_play_together(tmp_path: Path) -> None:
     assert with_text not in (tmp_path / "vault.db").read_bytes()
 
 
+def test_the_examples_work_ahead_of_time(tmp_path: Path) -> None:
+    """No issuer runs: prekeys in a file one way, a lease in a file the other, issued while the vault is away."""
+    vault = f"sqlite:///{tmp_path}/vault.db"
+    lab, ada = tmp_path / "lab", tmp_path / "ada"
+    for home in (lab, ada):
+        home.with_suffix(".passphrase").write_text(secrets.token_hex(16))
+    run("platform_embed.py", "queues", vault)
+    sealed = run("client_issue_keys.py", "setup", lab, vault, PROJECT).stdout
+    card = run("contractor_decrypt.py", "card", ada, tmp_path / "ada.card").stdout
+    run("client_issue_keys.py", "invite", lab, tmp_path / "ada.card", fingerprint(card), tmp_path / "ada.invite")
+    run("contractor_decrypt.py", "join", ada, tmp_path / "ada.invite", fingerprint(sealed))
+    item = run("platform_embed.py", "claim", vault, "ada").stdout.strip()
+    run("contractor_decrypt.py", "prekeys", ada, 2, tmp_path / "ada.prekeys")
+    away = tmp_path / "away.db"
+    (tmp_path / "vault.db").rename(away)
+    out = tmp_path / "ada.leases"
+    words = ("ahead", lab, "ada", tmp_path / "ada.prekeys", out, item)
+    assert run("client_issue_keys.py", *words).stdout == "1 leases, 1 prekeys left\n"
+    away.rename(tmp_path / "vault.db")
+    assert run("contractor_decrypt.py", "take", ada, out).stdout.startswith("1 tasks")
+    shown = run("contractor_decrypt.py", "open", ada, item, "good").stdout
+    assert "── task: " in shown
+    assert "closed, erased by process-exit" in shown
+
+
 def once_paid(vault: str) -> str:
     """What `pay` prints once the issuer has acked an answer."""
     for _ in range(600):
