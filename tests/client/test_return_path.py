@@ -196,7 +196,7 @@ def test_C1_R1_each_accepted_answer_is_collected_once_and_acked_whatever_happens
 ) -> None:
     """Any order of submit, lose, repeat, replay, forge, close, expire, restore, collect and stop."""
     run_state_machine_as_test(
-        lambda: ReturnPath(tmp_path_factory.mktemp("returns"), template),
+        lambda: ReturnPath(tmp_path_factory.mktemp("returns"), template),  # type: ignore[arg-type]
         settings=settings(
             max_examples=12,
             stateful_step_count=20,
