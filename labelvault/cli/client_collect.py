@@ -83,7 +83,7 @@ def _lines(report: CollectReport) -> list[str]:
     if not report.files:
         return ["Nothing new."]
     return [
-        f"{report.answers} answers, {report.attachments} of them in files of their own:",
+        f"Answers: {report.answers}; in files of their own: {report.attachments}.",
         *map(str, report.files),
     ]
 
