@@ -10,18 +10,21 @@ from typing import Final
 
 from labelvault.crypto.recognise import PayloadRecogniser
 from labelvault.crypto.secret import SecretBytes
+from labelvault.crypto.sign import SigningKey
 from labelvault.drill.candidates import Candidate, batches
 from labelvault.drill.entropy import KEY_BYTES
 from labelvault.drill.evidence import Loot, Source, collect, map_file
 from labelvault.drill.explained import Explained
 from labelvault.drill.known import Entry, KnownSearch, Run, read_known
-from labelvault.drill.records import Messages, SealedRecord, read_databases
+from labelvault.drill.records import Messages, SealedRecord, StolenPrekey, read_databases, read_prekeys
 from labelvault.drill.report import MAX_LISTED, Finding, KeyFound, KnownText, Opened, TextHit
 from labelvault.drill.trial import Match, leased_keys, open_record, recorded, try_keys
 from labelvault.envelope.digest import payload_leaves
-from labelvault.errors import KeystoreError
+from labelvault.errors import DecryptionError, KeystoreError
+from labelvault.keys.identity import Identity
 from labelvault.keys.keystore import MAGIC as KEYSTORE_MAGIC
 from labelvault.keys.keystore import MAX_FILE_BYTES, KeystoreKind, open_keystore
+from labelvault.keys.prekeys import open_prekey
 
 _KEYSTORE_KINDS: Final[tuple[KeystoreKind, ...]] = ("identity", "root")
 
@@ -74,6 +77,8 @@ def run(
         messages = Messages()
         for source in [*sources, *rows]:
             messages.carve(source.data)
+        prekeys = read_prekeys(sources)
+        messages.one_time_keys |= {prekey.record.public_key for prekey in prekeys}
         tally = _Tally()
         explained = Explained(_explanations(items, messages, entries))
         guesses = batches([*sources, *rows], explained, clean)
@@ -82,7 +87,7 @@ def run(
         ):
             tally.candidates += count
             for match in matches:
-                _follow(match, items, messages, tally)
+                _follow(match, items, messages, prekeys, tally)
         search = KnownSearch(entries, [source.data for source in clean])
         runs = search.search([*sources, *rows])
         sizes = Counter[str]()
@@ -135,7 +140,13 @@ def _from_keystores(sources: Sequence[Source], passphrases: Sequence[SecretBytes
     return found
 
 
-def _follow(match: Match, items: Sequence[SealedRecord], messages: Messages, tally: _Tally) -> None:
+def _follow(
+    match: Match,
+    items: Sequence[SealedRecord],
+    messages: Messages,
+    prekeys: Sequence[StolenPrekey],
+    tally: _Tally,
+) -> None:
     """Open whatever a guess that fits leads to."""
     key = match.candidate.key
     if match.payloads:
@@ -149,6 +160,20 @@ def _follow(match: Match, items: Sequence[SealedRecord], messages: Messages, tal
     if match.identity is not None:
         tally.identities.add(match.identity.hex())
         _record(tally, "identity", match.candidate, set())
+        for seed in _unlocked(key, prekeys):
+            _follow(Match(seed, (), one_time=True, identity=None), items, messages, (), tally)
+
+
+def _unlocked(identity: bytes, prekeys: Sequence[StolenPrekey]) -> Iterator[Candidate]:
+    """Open prekeys' files with an identity's seed."""
+    owner = Identity(SigningKey(SecretBytes(identity)))
+    for prekey in prekeys:
+        try:
+            seed = open_prekey(owner, prekey.record)
+        except DecryptionError:
+            # Another identity's.
+            continue
+        yield Candidate(seed.reveal(), prekey.place, 0, "prekey file")
 
 
 def _opened(item: SealedRecord, key: bytes) -> Opened | None:

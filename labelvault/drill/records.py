@@ -15,6 +15,8 @@ from typing import Final, TypeVar
 
 from labelvault.drill.evidence import Source, View
 from labelvault.errors import DrillError, FormatError
+from labelvault.keys.prekeys import MAX_PREKEY_FILE_BYTES, PrekeyFile
+from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.frame import Frame, parse_frame
 from labelvault.wire.items import ItemHeader, parse_header
 from labelvault.wire.messages import Card, Lease, LeaseOuter, OpenRequest
@@ -51,7 +53,7 @@ class Messages:
 
     Attributes:
         frames: exact bytes.
-        one_time_keys: public keys of requests, 1216 bytes each.
+        one_time_keys: public keys of requests and prekeys, 1216 bytes each.
         leases: parsed, with their outer part.
         signers: 32-byte public key to the types of message that it signed.
     """
@@ -82,6 +84,9 @@ class Messages:
             request = _parsed(OpenRequest, frame.body)
             if request is not None:
                 self.one_time_keys.add(request.one_time_key)
+        elif frame.type == PrekeyBundle.TYPE:
+            bundle = _parsed(PrekeyBundle, frame.body)
+            self.one_time_keys.update(() if bundle is None else bundle.keys)
         elif frame.type == Lease.TYPE:
             lease = _parsed(Lease, frame.body)
             outer = None if lease is None else _parsed(LeaseOuter, lease.outer)
@@ -91,6 +96,29 @@ class Messages:
             card = _parsed(Card, frame.body)
             if card is not None and card.presence_key is not None:
                 self.signers.setdefault(card.presence_key, set()).add("presence")
+
+
+@dataclass(frozen=True, slots=True)
+class StolenPrekey:
+    """A prekey's file, which its identity opens.
+
+    Attributes:
+        place: where it lay.
+    """
+
+    place: str
+    record: PrekeyFile
+
+
+def read_prekeys(sources: Sequence[Source]) -> list[StolenPrekey]:
+    """Return every file of a one-time key that was made ahead of time."""
+    found = []
+    for source in sources:
+        if source.kind == "file" and 0 < len(source.data) <= MAX_PREKEY_FILE_BYTES:
+            record = _parsed(PrekeyFile, source.data[:])
+            if record is not None:
+                found.append(StolenPrekey(source.place, record))
+    return found
 
 
 def read_databases(sources: Sequence[Source]) -> tuple[list[SealedRecord], list[Source]]:

@@ -68,14 +68,11 @@ class PrekeyFiles:
         """
         make_private_dir(self._directory)
         key = OneTimeKey.generate()
-        context = self._context(key.public_key, expires_at)
+        context = _context(self._identity, key.public_key, expires_at)
         record = PrekeyFile(key.public_key, expires_at, self._identity.seal_seed(key.seed(), context))
         path = self._directory / f"{random_bytes(16).hex()}.prekey"
         write_private(path, encode_record(record), replace=False)
         return key.public_key
-
-    def _context(self, public_key: bytes, expires_at: datetime) -> bytes:
-        return _LABEL + encode_record(PrekeyContext(self._identity.public_key, public_key, expires_at))
 
     def public_keys(self) -> list[tuple[bytes, datetime]]:
         """Return public key and end of each prekey that is left; no file is decrypted."""
@@ -90,9 +87,8 @@ class PrekeyFiles:
         """
         for path, record in self._files():
             if record.public_key == public_key:
-                context = self._context(record.public_key, record.expires_at)
                 try:
-                    return self._identity.open_seed(record.wrapped, context)
+                    return open_prekey(self._identity, record)
                 except DecryptionError as error:
                     raise KeystoreDamagedError(f"{path} is altered, or another identity's") from error
         raise KeystoreError("there is no such prekey here: it was used, has expired, or was made elsewhere")
@@ -146,3 +142,16 @@ class PrekeyFiles:
             return []
         except OSError as error:
             raise KeystoreError(f"{self._directory} can't be read: {error.strerror}") from error
+
+
+def open_prekey(identity: UnlockedIdentity, record: PrekeyFile) -> SecretBytes:
+    """Return the seed in a prekey's file.
+
+    Raises:
+        DecryptionError: another identity's, or altered.
+    """
+    return identity.open_seed(record.wrapped, _context(identity, record.public_key, record.expires_at))
+
+
+def _context(identity: UnlockedIdentity, public_key: bytes, expires_at: datetime) -> bytes:
+    return _LABEL + encode_record(PrekeyContext(identity.public_key, public_key, expires_at))
