@@ -32,7 +32,7 @@ from labelvault.relay.http_wire import (
     parse_item_head,
     parse_item_header,
 )
-from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_MESSAGE_BYTES, MAX_PAGE, StoredItem
+from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_MESSAGE_BYTES, MAX_PAGE, MAX_PAYLOAD_BYTES, StoredItem
 from labelvault.vendor import http_claims
 from labelvault.vendor.http_answers import drain, failed, no_route, with_headers
 from labelvault.vendor.http_body import Body, Refused, byte_range, number
@@ -183,7 +183,7 @@ class HttpService:
             if size > MAX_BYTES:
                 raise FormatError("an item's head is too long")
             head = parse_item_head(await body.exactly(size))
-            _allow(caller.may_store(parse_header(head.header).client), "store items of this client")
+            _allow(caller.may_store(parse_header(head.header), head.queue), "store items of this client")
             items.append(StoredItem(head.header, await body.exactly(head.size), head.leaves, head.queue))
         return items
 
@@ -193,10 +193,11 @@ class HttpService:
         if (parsed.client, parsed.item, parsed.version) != _item_key(request):
             raise FormatError("the path names another item than its header")
         caller: Caller = request.state.caller
-        _allow(caller.may_store(parsed.client), "store items of this client")
         queue = request.query_params.get("queue")
         queue_id = None if queue is None else parse_hex_id(queue)
-        body = Body(request, self._limits.stream_bytes)
+        _allow(caller.may_store(parsed, queue_id), "store items of this client")
+        most = self._limits.stream_bytes
+        body = Body(request, most if caller.contractor is None else min(most, MAX_PAYLOAD_BYTES))
 
         def put(size: int, pieces: Iterator[bytes]) -> tuple[bytes, ...]:
             return self._relay.put_stream(header, size, pieces, queue_id)

@@ -16,6 +16,7 @@ from labelvault.wire.ids import (
     presence_mailbox,
     status_mailbox,
 )
+from labelvault.wire.items import ItemHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,9 @@ class Caller:
     """Somebody whom `authenticate` knows, and for whom he speaks.
 
     With a client alone he is that client: he stores and reads its items, fetches and acknowledges what came for its
-    issuer, and posts. With a contractor too he is that contractor: he reads the client's items, posts to its issuer,
-    and fetches and acknowledges what came for him. With neither he may do all of it, for everybody.
+    issuer, and posts. With a contractor too he is that contractor: he reads the client's items, stores answers too
+    large for a message, posts to its issuer, and fetches and acknowledges what came for him. With neither he may do all
+    of it, for everybody.
 
     Attributes:
         name: for logs and rates.
@@ -55,9 +57,13 @@ class Caller:
         """Whether this caller speaks for one client or contractor only."""
         return self.client is not None
 
-    def may_store(self, client: bytes) -> bool:
-        """Say whether items of this client may be stored."""
-        return self.may_read(client) and self.contractor is None
+    def may_store(self, header: ItemHeader, queue: bytes | None) -> bool:
+        """Say whether this item version may be stored.
+
+        A contractor's answer that is too large for a message is an item of its own: of version 1, in no queue. So no
+        contractor takes a task out of its queue, or the number of a version that the client will seal.
+        """
+        return self.may_read(header.client) and (self.contractor is None or (header.version, queue) == (1, None))
 
     def may_read(self, client: bytes) -> bool:
         """Say whether items of this client may be read."""

@@ -46,8 +46,8 @@ TOKENS = Tokens(LINES.values())
 ITEMS = {
     "trusted": ({"mine", "theirs"}, {"mine", "theirs"}),
     "client": ({"mine"}, {"mine"}),
-    "contractor": (set(), {"mine"}),
-    "desk": (set(), {"mine"}),
+    "contractor": ({"mine"}, {"mine"}),
+    "desk": ({"mine"}, {"mine"}),
 }
 """What each may store, and read."""
 MAIL = {
@@ -85,7 +85,7 @@ def relay_of(vault):
 @pytest.mark.parametrize("who", LINES)
 @pytest.mark.parametrize("as_stream", [False, True])
 def test_who_may_store_items(vault, relay_of, monkeypatch, who, as_stream):
-    """A client its own, a contractor none; a batch with one item of another's is refused whole."""
+    """A client and its contractors its own; a batch with one item of another's is refused whole."""
     monkeypatch.setattr(relay_http, "_HELD_BYTES", 0)
     relay = relay_of(who)
 
@@ -100,6 +100,17 @@ def test_who_may_store_items(vault, relay_of, monkeypatch, who, as_stream):
         assert snapshot(vault._store) == before
     assert {name for name, each in (("mine", MINE), ("theirs", THEIRS)) if allowed(put, each)} == ITEMS[who][0]
     assert vault.status().items == len(ITEMS[who][0])
+
+
+@pytest.mark.parametrize("who", LINES)
+@pytest.mark.parametrize("change", [{"version": 2}, {"queue": b"q" * 16}])
+def test_a_contractor_stores_answers_only(vault, relay_of, who, change):
+    """No later version and nothing in a queue, so that no task leaves its own; a client may."""
+    each = item(1, **change)
+    before = snapshot(vault._store)
+    may = who in ("trusted", "client")
+    assert allowed(relay_of(who).put_items, [each]) == may
+    assert may or snapshot(vault._store) == before
 
 
 @pytest.mark.parametrize("who", LINES)
