@@ -26,7 +26,7 @@ def add_to(group: click.Group) -> None:
 
 @click.command(
     epilog=examples(
-        "labelvault client issue --contractor ada --batch week-14 --prekeys ada.prekeys --to ada.leases",
+        "labelvault client issue --contractor ada --batch w14 --prekeys IN --to OUT",
         "labelvault client issue --contractor ada --item q-17 --post",
     )
 )

@@ -131,13 +131,13 @@ class HeldLeases:
         """
         self.sweep()
         kept: list[tuple[Path, bytes]] = []
-        over = 0
+        over, known = 0, self._known()
         for frame in frames:
             outer = lease_outer(frame)
-            membership = self._membership(outer.grant_hash)
+            membership = known.memberships.get(outer.grant_hash)
             if membership is None:
                 raise LeaseError("a lease stands on a grant that was not joined here")
-            prekey = self._prekey(outer)
+            prekey = known.prekeys.get(outer.lease_id)
             if prekey is None or self._log.was_opened(outer.lease_id):
                 over += 1
                 continue
@@ -162,19 +162,20 @@ class HeldLeases:
             KeystoreError: the file system refused.
         """
         self.sweep()
-        for held in self.all():
-            grant = held.membership.grant.message.grant_id
-            if held.outer.item == item and grant_id in (None, grant):
+        for held in self.all(item):
+            if grant_id in (None, held.membership.grant.message.grant_id):
                 return held
         return None
 
-    def all(self) -> list[HeldLease]:
-        """List leases that can be opened, the one that ends first before others."""
-        found = []
+    def all(self, item: bytes | None = None) -> list[HeldLease]:
+        """List leases that can be opened, of one task or of all, the one that ends first before others."""
+        found, known = [], self._known()
         for path in self._paths():
             data = read_private(path, MAX_BYTES)
             outer = lease_outer(data)
-            membership, prekey = self._membership(outer.grant_hash), self._prekey(outer)
+            if item not in (None, outer.item):
+                continue
+            membership, prekey = known.memberships.get(outer.grant_hash), known.prekeys.get(outer.lease_id)
             if membership is None or prekey is None or self._log.was_opened(outer.lease_id):
                 continue
             # One that no longer fits, after its issuer was certified anew for example, must not hide the others.
@@ -191,7 +192,7 @@ class HeldLeases:
         """
         path = self._path(outer.lease_id)
         if path.exists():
-            prekey = self._prekey(outer)
+            prekey = self._known().prekeys.get(outer.lease_id)
             if prekey is not None:
                 self._prekeys.erase(prekey)
             erase_file(path)
@@ -206,16 +207,19 @@ class HeldLeases:
             KeystoreError: the file system refused.
         """
         now = self._now()
-        erased = self._prekeys.erase_expired(now)
+        erased, known = self._prekeys.erase_expired(now), self._known()
+        over: dict[Path, bytes | None] = {}
         for path in self._paths():
             outer = lease_outer(read_private(path, MAX_BYTES))
-            if self._log.was_opened(outer.lease_id):
-                continue
-            prekey = self._prekey(outer)
-            if prekey is None or now >= outer.expires_at:
-                self.erase(outer)
-                erased += prekey is not None
-        return erased
+            prekey = known.prekeys.get(outer.lease_id)
+            if (prekey is None or now >= outer.expires_at) and not self._log.was_opened(outer.lease_id):
+                over[path] = prekey
+        spent = [prekey for prekey in over.values() if prekey is not None]
+        if spent:
+            self._prekeys.erase(*spent)
+        for path in over:
+            erase_file(path)
+        return erased + len(spent)
 
     def _paths(self) -> Iterable[Path]:
         try:
@@ -226,12 +230,10 @@ class HeldLeases:
     def _path(self, lease_id: bytes) -> Path:
         return self._leases / f"{lease_id.hex()}.lease"
 
-    def _membership(self, grant_hash: bytes) -> Membership | None:
-        return next((each for each in self._joined.memberships() if each.grant.hash == grant_hash), None)
-
-    def _prekey(self, outer: LeaseOuter) -> bytes | None:
-        keys = (key for key, _ in self._prekeys.public_keys())
-        return next((key for key in keys if prekey_lease_id(outer.grant_hash, key) == outer.lease_id), None)
+    def _known(self) -> "_Known":
+        memberships = {each.grant.hash: each for each in self._joined.memberships()}
+        keys = [key for key, _ in self._prekeys.public_keys()]
+        return _Known(memberships, {prekey_lease_id(grant, key): key for grant in memberships for key in keys})
 
     # Status
 
@@ -289,3 +291,11 @@ class HeldLeases:
                 f"the newest status known here is of {message.at.isoformat()}; this lease allows one that is at most"
                 f" {outer.status_max_age_s} s old"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was joined, by grant hash, and which prekeys are left, by the lease id that each can get."""
+
+    memberships: dict[bytes, Membership]
+    prekeys: dict[bytes, bytes]

@@ -93,14 +93,15 @@ class PrekeyFiles:
                     raise KeystoreDamagedError(f"{path} is altered, or another identity's") from error
         raise KeystoreError("there is no such prekey here: it was used, has expired, or was made elsewhere")
 
-    def erase(self, public_key: bytes) -> None:
-        """Erase a prekey; absent is erased. What `keys.files.erase_file` can't promise, this can't either.
+    def erase(self, *public_keys: bytes) -> None:
+        """Erase prekeys; absent is erased. What `keys.files.erase_file` can't promise, this can't either.
 
         Raises:
             KeystoreError: the file system refused; it may still be there.
         """
+        wanted = set(public_keys)
         for path, record in self._files():
-            if record.public_key == public_key:
+            if record.public_key in wanted:
                 erase_file(path, overwrite=True)
 
     def erase_all(self) -> int:

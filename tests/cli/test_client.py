@@ -197,7 +197,7 @@ def test_freeze_and_unfreeze(world):
 def test_issuer_once_reports_one_pass(world):
     """`--once` answers what waits and ends."""
     ran = world.client("issuer", "run", "--once", "--json")
-    assert ran.json == {"released": 0, "denied": {}, "receipts": 0, "submissions": {}, "junk": 0}
+    assert ran.json == {"released": 0, "denied": {}, "receipts": 0, "submissions": {}, "prekeys": 0, "junk": 0}
     assert "0 released" in world.client("issuer", "run", "--once").out
 
 
