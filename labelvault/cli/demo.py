@@ -21,6 +21,8 @@ _COLOURS: Final = {
     "the vendor": "magenta",
     "the contractor": "green",
     "the desk": "blue",
+    "desk 8": "blue",
+    "the phone": "green",
     "the thief": "bold red",
 }
 _WIDEST: Final = max(map(len, _COLOURS))
@@ -38,7 +40,7 @@ _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Leave one folder an actor there: client/ vendor/ contractor/ desk/, and thief/ drill/.",
+    help="Leave one folder an actor there: client/ vendor/ contractor/ desk/ desk-8/ phone/, and thief/ drill/.",
 )
 @json_option
 def command(project: Path | None, keep: Path | None, out: Output) -> int:

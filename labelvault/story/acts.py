@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from labelvault.story.approved import DESK_EIGHT, approved_desk
 from labelvault.story.cast import Cast, choose
 from labelvault.story.known import Known
 from labelvault.story.stage import Stage
@@ -37,6 +38,7 @@ class Play(Stage):
         self._theft_of_a_device(known)
         self._work_at_a_desk(cast, fingerprint, known)
         self._theft_with_a_live_key(cast, known)
+        approved_desk(self, cast, fingerprint, known)
         self._close_the_books()
 
     def _seal(self) -> tuple[Known, str]:
@@ -49,7 +51,7 @@ class Play(Stage):
         self.tell(Said(_openings(report["openings"])))
         self.sealed_again = self.do(client, "seal", PROJECT, self.project, outcome=_sealed)["new"]
         self.sealed = sum(report[each] for each in ("new", "changed", "same"))
-        names = [PROJECT, ADA, DESK_SEVEN]
+        names = [PROJECT, ADA, DESK_SEVEN, DESK_EIGHT]
         known = Known(self.project, names)
         self.tell(Act("Theft 1: the vendor's disk, all of it"))
         loot = self.stolen("1-vendor", {"vendor": vendor})
@@ -63,7 +65,7 @@ class Play(Stage):
         self._enrol(self.contractor, ADA, "helper", "a laptop at home")
         self._too_late(cast, fingerprint)
         caps = ("--max-open", "1", "--max-total", str(_HONEST_OPENINGS + _STOLEN_OPENINGS), *_LIMITS)
-        self._admit(self.contractor, ADA, cast.scope, ("--expires", "7d", *caps), fingerprint)
+        self.admit(self.contractor, ADA, cast.scope, ("--expires", "7d", *caps), fingerprint)
         return cast
 
     def _enrol(self, actor: Actor, name: str, tier: str, label: str) -> None:
@@ -83,7 +85,7 @@ class Play(Stage):
             outcome=lambda facts: f"{facts['tier']}; the fingerprint was read out by phone",
         )
 
-    def _admit(
+    def admit(
         self, actor: Actor, name: str, scope: Sequence[str], terms: Sequence[str], fingerprint: str
     ) -> dict[str, Any]:
         """Grant, hand over the invite, and join."""
@@ -108,7 +110,7 @@ class Play(Stage):
         actor, client = self.contractor, self.client
         for expires_s in _SHORT_S:
             terms = ("--expires", f"{expires_s}s", "--max-open", "1", "--max-total", "1", *_LIMITS)
-            self._admit(actor, ADA, ("--item", cast.inside[0]), terms, fingerprint)
+            self.admit(actor, ADA, ("--item", cast.inside[0]), terms, fingerprint)
             end = time.monotonic() + expires_s
             words = ("open", cast.inside[0], "--timeout", "60")
             asking = self.start(actor, *words, log=actor.home / "open.json")
@@ -165,7 +167,7 @@ class Play(Stage):
         desk = self.desk
         self._enrol(desk, DESK_SEVEN, "desk", "rendering host 7")
         caps = ("--max-open", "2", "--max-total", "10", *_LIMITS, "--waive-presence")
-        grant = self._admit(desk, DESK_SEVEN, cast.scope, ("--expires", "7d", *caps), fingerprint)
+        grant = self.admit(desk, DESK_SEVEN, cast.scope, ("--expires", "7d", *caps), fingerprint)
         self.tell(Said(grant["statement"], warning=True))
         running = self.start(desk, "desk", log=desk.home / "desk.jsonl")
         running.next_event("ready")

@@ -28,8 +28,8 @@ def run(
     Args:
         project: the folder to seal: with at least three tasks.
         keep: a new or empty directory that holds one folder an actor afterwards: `client/`, `vendor/`,
-            `contractor/`, `desk/`, and what was stolen and found: `thief/`, `drill/`. By default all is
-            removed.
+            `contractor/`, `desk/`, `desk-8/`, `phone/`, and what was stolen and found: `thief/`, `drill/`. By
+            default all is removed.
         tell: gets every event as it happens.
         tamper: see `labelvault.story.thefts.Tamper`; tests plant leaks with it.
 

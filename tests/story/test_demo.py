@@ -30,7 +30,7 @@ from labelvault.story.acts import DESK_SEVEN, PROJECT
 from labelvault.story.thefts import present
 from labelvault.wire.ids import issuer_mailbox
 
-DENIALS = ["expired", "unknown", "limit-open", "frozen", "limit-total", "revoked"]
+DENIALS = ["expired", "unknown", "limit-open", "frozen", "limit-total", "revoked", "presence"]
 LINUX = sys.platform.startswith("linux")
 
 
@@ -45,13 +45,16 @@ def check(facts):
     assert facts["denials"] == DENIALS
     assert facts["sealed_again"] == 0
     assert facts["vault_bytes"] > 0
-    vault, device, desk, thief = facts["thefts"]
+    vault, device, desk, thief, approved = facts["thefts"]
     for theft in (vault, device):
         assert (theft["stated"], theft["opened"], theft["plaintext_hits"]) == ([], [], 0)
     if LINUX:
         assert desk["measured"]
         assert sorted(desk["opened"]) == sorted(desk["stated"])
         assert desk["plaintext_hits"] > 0
+        # One task was approved, and the desk's key, memory and old approvals open no other.
+        assert sorted(approved["opened"]) == sorted(approved["stated"])
+        assert approved["opened"]
     assert sorted(thief["opened"]) == sorted(thief["stated"])
     assert all(theft["more"] == [] for theft in facts["thefts"])
     return desk, thief
@@ -72,6 +75,8 @@ def test_the_demo_holds_on_the_shipped_project_and_leaves_one_folder_an_actor(tm
         "vendor",
         "contractor",
         "desk",
+        "desk-8",
+        "phone",
         "thief",
         "drill",
     }
@@ -178,7 +183,7 @@ def test_C9_planted_keys_and_plaintext_are_found_and_the_demo_exits_9(tmp_path, 
     assert run(["demo", "--json", "--keep", str(folder)]) == exits.MORE_THAN_STATED
     facts = json.loads(capfd.readouterr().out)
     assert not facts["holds"]
-    vault, device, desk, thief = facts["thefts"]
+    vault, device, desk, thief, _ = facts["thefts"]
     assert (vault["stated"], vault["opened"]) == ([], ["fa-1051"])
     assert vault["more"] == ["fa-1051 (task) was opened"]
     assert (device["stated"], device["opened"]) == ([], [])
