@@ -17,12 +17,13 @@ from labelvault.contractor.membership import (
     read_invite,
 )
 from labelvault.contractor.opening import open_lease, read_denial, read_lease
+from labelvault.contractor.presence_checks import Desk, examine, read_assignment
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.answer import open_answer
 from labelvault.envelope.digest import item_digest, payload_leaves
 from labelvault.envelope.seal import check_digest, open_item
-from labelvault.errors import DecryptionError, DeniedError, LabelVaultError
+from labelvault.errors import ApprovalRefusedError, DecryptionError, DeniedError, LabelVaultError
 from labelvault.issuer.authorize import authorize
 from labelvault.issuer.catalog import CatalogVersion
 from labelvault.issuer.log import Position
@@ -327,6 +328,30 @@ def _verify_export(inputs: Inputs, _: Path) -> None:
     assert len(ledger.entries) == len(entries)
 
 
+# presence
+
+
+def _desks(inputs: Inputs) -> dict[bytes, Desk]:
+    membership = _membership(inputs)
+    key = raw(inputs, "contractor")
+    return {key: Desk(key, "desk 4", [membership])}
+
+
+def _examine(inputs: Inputs, _: Path) -> None:
+    examine(
+        raw(inputs, "request"),
+        _desks(inputs),
+        raw(inputs, "presence_key"),
+        [],
+        from_ms(inputs["now"]),
+        require_assignment=False,
+    )
+
+
+def _read_assignment(inputs: Inputs, _: Path) -> None:
+    read_assignment(raw(inputs, "assignment"), _desks(inputs), from_ms(inputs["now"]))
+
+
 def _no_plaintext(entry: Callable[[Inputs, Path], None]) -> Callable[[Inputs, Path], None]:
     """Failed decryptions say one thing only."""
 
@@ -376,6 +401,8 @@ _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
         "open_answer": _open_answer,
     },
     "ack": {"open_certified": _open_ack, "store": _parse_ack},
+    "approval": {"examine": _examine},
+    "assignment": {"read_assignment": _read_assignment},
     "checkpoint": {"verify_checkpoint": _verify_checkpoint, "verify_export": _verify_export},
 }
 
@@ -396,6 +423,8 @@ def outcome(entry: Callable[[Inputs, Path], None], inputs: Inputs, place: Path) 
         return str(error)
     except DeniedError as error:
         return f"DeniedError: {error.code}"
+    except ApprovalRefusedError as error:
+        return f"ApprovalRefusedError: {error.reason}"
     except LabelVaultError as error:
         return type(error).__name__
     return None
