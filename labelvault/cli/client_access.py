@@ -176,6 +176,14 @@ def invite(start: str, output: Path, home: Path, passphrase: Passphrase, out: Ou
     )
 
 
+def _warn_unless(out: Output, posted: bool) -> None:
+    if not posted:
+        out.warn(
+            "the vault did not take the news. It stands all the same: nothing is released. Who holds leases that were"
+            " issued ahead hears of it with the next status: labelvault client status --post"
+        )
+
+
 @click.group()
 def revoke() -> None:
     """Take access away, from now on."""
@@ -188,7 +196,7 @@ def revoke_grant(start: str, home: Path, passphrase: Passphrase, out: Output) ->
     """Revoke one grant. The id may be shortened."""
     with opened(home, passphrase) as client:
         grant_id = client.find_grant(start)
-        client.revoke_grant(grant_id)
+        _warn_unless(out, client.revoke_grant(grant_id))
     out.result({"revoked": {"grant": grant_id}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
 
@@ -198,7 +206,7 @@ def revoke_grant(start: str, home: Path, passphrase: Passphrase, out: Output) ->
 def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a contractor's key and with it every grant."""
     with opened(home, passphrase) as client:
-        client.revoke_contractor(name)
+        _warn_unless(out, client.revoke_contractor(name))
     out.result({"revoked": {"contractor": name}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
 
@@ -209,7 +217,7 @@ def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output
 def revoke_batch(project: str, batch: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a batch of tasks for everybody, with what is sealed into it later."""
     with opened(home, passphrase) as client:
-        client.revoke_batch(project, batch)
+        _warn_unless(out, client.revoke_batch(project, batch))
     facts = {"project": project, "batch": batch}
     out.result({"revoked": facts, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
@@ -220,7 +228,7 @@ def revoke_batch(project: str, batch: str, home: Path, passphrase: Passphrase, o
 def revoke_project(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a whole project for everybody, for good. `client freeze` is what can be undone."""
     with opened(home, passphrase) as client:
-        client.revoke_project(project)
+        _warn_unless(out, client.revoke_project(project))
     out.result({"revoked": {"project": project}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
 
@@ -230,7 +238,7 @@ def revoke_project(project: str, home: Path, passphrase: Passphrase, out: Output
 def freeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Release nothing more of PROJECT until it is unfrozen."""
     with opened(home, passphrase) as client:
-        client.freeze(project)
+        _warn_unless(out, client.freeze(project))
     out.result({"project": project, "frozen": True}, f"{project} is frozen; what is open stays so until it expires.")
 
 
@@ -240,5 +248,5 @@ def freeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> Non
 def unfreeze(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Let a frozen PROJECT be opened again."""
     with opened(home, passphrase) as client:
-        client.unfreeze(project)
+        _warn_unless(out, client.unfreeze(project))
     out.result({"project": project, "frozen": False}, f"{project} can be opened again.")
