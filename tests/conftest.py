@@ -33,6 +33,6 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def _measured_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the opening processes, which inherit next to nothing, be told where coverage is measured."""
-    from labelvault.contractor import worker
+    from labelvault.contractor import isolated
 
-    monkeypatch.setattr(worker, "PASSED_ENVIRONMENT", (*worker.PASSED_ENVIRONMENT, "COVERAGE_PROCESS_CONFIG"))
+    monkeypatch.setattr(isolated, "PASSED_ENVIRONMENT", (*isolated.PASSED_ENVIRONMENT, "COVERAGE_PROCESS_CONFIG"))

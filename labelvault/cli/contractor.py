@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from labelvault.cli import (
+    contractor_agent,
     contractor_ahead,
     contractor_approve,
     contractor_desk,
@@ -270,4 +271,5 @@ contractor_submit.add_to(command)
 contractor_desk.add_to(command)
 contractor_device.add_to(command)
 contractor_approve.add_to(command)
+contractor_agent.add_to(command)
 contractor_doctor.add_to(command)

@@ -37,10 +37,16 @@ def add_to(group: click.Group) -> None:
     metavar="S",
     help="How many seconds to wait for each of the issuer's answers.",
 )
+@click.option(
+    "--readable-memory",
+    is_flag=True,
+    help="Let other programs of this user read the processes' memory, as root can anyway; the demo's thief does.",
+)
 @approval_options
 @contractor_options
 def desk(
     timeout: float,
+    readable_memory: bool,
     approval_timeout: float,
     approvals: Path | None,
     home: Path,
@@ -55,6 +61,7 @@ def desk(
     ids only.
     """
     with opened(home, passphrase) as me, told_to_end() as ending:
+        me.readable_memory = readable_memory
         ways = approving(out, approval_timeout, approvals, lambda: ending.asked)
         held = Desk(me, out, timeout, ways)
         try:

@@ -1,15 +1,16 @@
 """What every contractor command starts with: a home, a passphrase, an open contractor."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from labelvault.cli.options import Passphrase, home_option, json_option, passphrase_options
 from labelvault.cli.output import Output
-from labelvault.contractor import Approving, Contractor, FolderDevice, PresenceDevice
+from labelvault.contractor import Approving, Contractor, FolderDevice, PresenceDevice, find_agent
 from labelvault.contractor.approval import APPROVAL_WAIT_S
 from labelvault.wire.presence import ApprovalRequest
 
@@ -17,14 +18,22 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def contractor_options(command: _F) -> _F:
-    """Add `--home`, the passphrase's sources and `--json`."""
-    return home_option("contractor")(passphrase_options(json_option(command)))
+    """Add `--home`, the passphrase's sources, `--no-agent` and `--json`."""
+
+    @click.option("--no-agent", is_flag=True, help="Ask for the passphrase, also where an agent is running.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, no_agent: bool, passphrase: Passphrase, **kwargs: Any) -> Any:
+        passphrase.agent = not no_agent
+        return command(*args, passphrase=passphrase, **kwargs)
+
+    return home_option("contractor")(passphrase_options(json_option(cast(_F, wrapped))))
 
 
 @contextmanager
 def opened(home: Path, passphrase: Passphrase) -> Iterator[Contractor]:
-    """Open the contractor of a home and close it again."""
-    with Contractor.open(home, passphrase.read()) as me:
+    """Open the contractor of a home, by its agent where one runs and no passphrase is given, and close it again."""
+    agent = find_agent(home) if passphrase.agent and not passphrase.given else None
+    with Contractor.open(home, passphrase.read() if agent is None else agent) as me:
         yield me
 
 

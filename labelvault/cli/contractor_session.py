@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -14,11 +14,15 @@ from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, moment, span
 from labelvault.cli.signals import Ending, told_to_end
 from labelvault.cli.values import ID_START, ITEM_ID, the_one
-from labelvault.contractor import Contractor, Opening
+from labelvault.contractor import Approving, Contractor, Opening
+from labelvault.errors import LabelVaultError, LeaseClosedError, RelayError, RequestTimeoutError, StoreError
 from labelvault.wire.ids import ID_BYTES
 
 _TICK_S = 1.0
 _CLEAR_LINE = "\r\x1b[2K"
+_RENEW_LEFT = timedelta(minutes=1)
+_RENEW_WAIT_S = 1.0
+_RENEW_PAUSE_S = 4.0
 
 
 def add_to(group: click.Group) -> None:
@@ -54,11 +58,17 @@ def add_to(group: click.Group) -> None:
     default=None,
     help="Use a lease that was issued ahead, or ask the issuer. [default: a lease that is at hand, else ask]",
 )
+@click.option(
+    "--renew",
+    is_flag=True,
+    help="Renew before the time is over. Each renewal counts as an opening in the grant's total and hourly limits.",
+)
 @approval_options
 @contractor_options
 def open_item(
     item: str,
     to: Path | None,
+    renew: bool,
     grant: str | None,
     timeout: float,
     offline: bool | None,
@@ -89,7 +99,7 @@ def open_item(
             )
             return
         try:
-            _hold(opening, out)
+            _hold(opening, out, Renewing(opening, out, ways) if renew else None)
         finally:
             opening.close()
     gone = "Closed; the key and the text are gone."
@@ -112,26 +122,64 @@ def _grant(me: Contractor, start: str | None) -> bytes | None:
     return the_one(start, {each.grant.message.grant_id for each in me.memberships()})
 
 
-def _hold(opening: Opening, out: Output) -> None:
+class Renewing:
+    """Renews an open session shortly before its time is over, and says what came of it."""
+
+    def __init__(self, opening: Opening, out: Output, ways: Approving) -> None:
+        """Take an open session, and how its desk gets approvals."""
+        self._opening = opening
+        self._out = out
+        self._ways = ways
+        self._next_try = 0.0
+        self._refused = False
+
+    def look(self) -> None:
+        """Renew if it is time to; without an answer the same is asked again, and Enter is heard in between."""
+        opening, now = self._opening, time.monotonic()
+        left = opening.expires_at - datetime.now(UTC)
+        if (
+            self._refused
+            or now < self._next_try
+            or left > min(_RENEW_LEFT, (opening.expires_at - opening.issued_at) / 4)
+        ):
+            return
+        try:
+            newer = opening.renew(timeout_s=_RENEW_WAIT_S, approving=self._ways)
+        except (RequestTimeoutError, RelayError, StoreError):
+            self._next_try = now + _RENEW_PAUSE_S
+        except LeaseClosedError:
+            raise
+        except LabelVaultError as error:
+            self._refused = True
+            self._out.warn(f"Not renewed, so it ends when its time is over: {error}")
+        else:
+            what = "; the task was sealed anew meanwhile, open it again to see that" if newer else ""
+            self._out.note(f"Renewed until {moment(opening.expires_at)}{what}.")
+
+
+def _hold(opening: Opening, out: Output, renewing: Renewing | None) -> None:
     with told_to_end() as ending:
         if not out.as_json:
             sys.stdout.flush()
             opening.show(sys.stdout.fileno())
         if sys.stderr.isatty():
             out.note("Enter closes. What was shown stays in this terminal's scrollback until you clear it.")
-        _count_down(opening, ending)
+        _count_down(opening, ending, renewing)
 
 
-def _count_down(opening: Opening, ending: Ending) -> None:
+def _count_down(opening: Opening, ending: Ending, renewing: Renewing | None) -> None:
     """Wait for Enter, the end of input, a signal, or the lease's end; show the time left on a terminal."""
     terminal = sys.stderr.isatty()
-    end = time.monotonic() + (opening.expires_at - datetime.now(UTC)).total_seconds()
     inputs = [sys.stdin.fileno()]
     try:
-        while not ending.asked and (left := end - time.monotonic()) > 0:
+        while not ending.asked and (left := (opening.expires_at - datetime.now(UTC)).total_seconds()) > 0:
             if terminal:
-                sys.stderr.write(f"{_CLEAR_LINE}{span(opening.expires_at - datetime.now(UTC))} left ")
+                sys.stderr.write(f"{_CLEAR_LINE}{span(timedelta(seconds=left))} left ")
                 sys.stderr.flush()
+            if renewing is not None:
+                renewing.look()
+            if not opening.alive:
+                return
             if ending.wait(inputs, min(_TICK_S, left)):
                 os.read(inputs[0], 4096)
                 return

@@ -17,11 +17,16 @@ MAX_PASSPHRASE_BYTES: Final = 1024
 
 
 class Passphrase:
-    """Where the passphrase comes from: a file, a descriptor, or a prompt without echo; never argv or env."""
+    """Where the passphrase comes from: a file, a descriptor, or a prompt without echo; never argv or env.
+
+    Attributes:
+        agent: whether a running agent may do instead, where none was given.
+    """
 
     def __init__(self, file: Path | None, descriptor: int | None) -> None:
         self._file = file
         self._descriptor = descriptor
+        self.agent = False
 
     @property
     def given(self) -> bool:

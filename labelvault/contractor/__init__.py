@@ -4,9 +4,18 @@ Keys that open anything live for one opening, in a child process that exits when
 `crypto`, `wire`, `envelope`, `keys`, `relay`, `database`; never `client`, `issuer` or `ledger`.
 """
 
+from labelvault.contractor.agent_client import (
+    AgentIdentity,
+    AgentStatus,
+    agent_status,
+    find_agent,
+    start_agent,
+    stop_agent,
+)
 from labelvault.contractor.ahead import AheadOfTime
 from labelvault.contractor.approval import Approving, FolderDevice
 from labelvault.contractor.contractor import Contractor
+from labelvault.contractor.harden import Step
 from labelvault.contractor.held import HeldLease, Taken
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
@@ -20,6 +29,8 @@ from labelvault.wire.messages import Invite
 
 __all__ = [
     "AheadOfTime",
+    "AgentIdentity",
+    "AgentStatus",
     "Approving",
     "Contractor",
     "FolderDevice",
@@ -34,5 +45,10 @@ __all__ = [
     "Question",
     "SubmissionRecord",
     "Taken",
+    "Step",
     "Task",
+    "agent_status",
+    "find_agent",
+    "start_agent",
+    "stop_agent",
 ]

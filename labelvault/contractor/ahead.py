@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from labelvault.contractor.agent_client import AgentIdentity
 from labelvault.contractor.asking import task_id
 from labelvault.contractor.child import check_live, large_items, reader
 from labelvault.contractor.clock import Deadline
@@ -58,6 +59,7 @@ class AheadOfTime:
             now: the checked time; raises ClockError.
             clock: the wall clock.
         """
+        self._identity = identity
         self._contractor = identity.public_key
         self._maker = Prekeys(home, identity, joined, now)
         self._prekeys = self._maker.files
@@ -206,6 +208,20 @@ class AheadOfTime:
         self._post.opened(outer, opened.task.version, [])
         return opened, deadline
 
+    def worker(self, held: HeldLease, readable: bool) -> Worker:
+        """Return a child to open a lease in; one that the agent starts has its prekey already.
+
+        Args:
+            held: from `find`.
+            readable: see `Worker`.
+
+        Raises:
+            LeaseError, KeystoreError: it did not start, or the prekey is gone.
+        """
+        if isinstance(self._identity, AgentIdentity):
+            return self._identity.worker(held.prekey)
+        return Worker(readable=readable)
+
     def begin(
         self,
         held: HeldLease,
@@ -231,10 +247,9 @@ class AheadOfTime:
             worker.stop()
             raise
         try:
-            seed = self._prekeys.seed(held.prekey)
-            version, files = worker.open_ahead(
-                held.membership, self._contractor, seed, held.data, folder=folder, token=token
-            )
+            if not worker.has_prekey:
+                worker.take_prekey(self._prekeys.seed(held.prekey))
+            version, files = worker.open_ahead(held.membership, self._contractor, held.data, folder=folder, token=token)
         except BaseException as error:
             worker.stop()
             self._failed(held.outer, error, partial(closed, held.outer))

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from labelvault import errors
 from labelvault.contractor.clock import Deadline
+from labelvault.contractor.harden import Step, facts, harden
 from labelvault.contractor.membership import Membership, read_certificate, read_invite
 from labelvault.contractor.onetime import NextKey
 from labelvault.contractor.opening import lease_outer, open_lease, read_ahead_lease, read_lease
@@ -93,15 +94,17 @@ class Child:
         channel: socket.socket,
         clock: Callable[[], datetime] = utc_now,
         at_end: Callable[[], None] | None = None,
+        hardening: tuple[Step, ...] = (),
     ) -> None:
-        """Make the one-time key, and tell its public half."""
+        """Make the one-time key, and tell its public half, and what came of hardening this process."""
         self._channel = channel
         self._clock = clock
         self._at_end = at_end
         self._key = NextKey()
         self._opened: Opened | None = None
         self._deadline: Deadline | None = None
-        send(channel, {"one_time_key": self._key.make()})
+        self._prekey: OneTimeKey | None = None
+        send(channel, {"one_time_key": self._key.make(), "hardening": facts(hardening)})
 
     def run(self) -> None:
         """Serve the parent until the task closes, the lease ends, or the parent is gone."""
@@ -138,6 +141,10 @@ class Child:
                     raise
                 # Written to disk, keys and plaintext have no more business in memory.
                 return message["folder"] is None
+            if command == "prekey":
+                self._prekey = OneTimeKey(SecretBytes(message["seed"]))
+                send(self._channel, {"prekey": True})
+                return True
             if command == "prepare":
                 if self._opened is None:
                     raise FormatError("nothing is open to renew")
@@ -168,8 +175,10 @@ class Child:
         if self._deadline is not None:
             raise FormatError("this process has opened its task already")
         key, asked_s = self._key.take()
-        if "prekey" in message:
-            key, membership, now = OneTimeKey(SecretBytes(message.pop("prekey"))), _membership(message), self._clock()
+        if message.get("ahead"):
+            if self._prekey is None:
+                raise FormatError("this process was given no prekey")
+            (key, self._prekey), membership, now = (self._prekey, None), _membership(message), self._clock()
             item, contractor = lease_outer(message["lease"]).item, message["contractor"]
             lease, outer = read_ahead_lease(message["lease"], key.public_key, item, contractor, membership, now)
             self._deadline = Deadline.since_issue(outer, now, self._clock)
@@ -307,9 +316,10 @@ def _kind(error: Exception) -> str:
 
 
 def main() -> None:
-    """Run on the socket whose descriptor is the one argument."""
+    """Run on the socket whose descriptor is the first argument; a second one, `readable`, leaves memory readable."""
+    hardening = harden(readable="readable" in sys.argv[2:])
     channel = socket.socket(fileno=int(sys.argv[1]))
-    Child(channel, at_end=lambda: os._exit(0)).run()
+    Child(channel, at_end=lambda: os._exit(0), hardening=hardening).run()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from labelvault.contractor.agent_client import AgentIdentity
 from labelvault.contractor.ahead import AheadOfTime
 from labelvault.contractor.answering import Answer
 from labelvault.contractor.approval import BY_MAILBOX, Approving
@@ -34,10 +35,7 @@ from labelvault.contractor.worker import Opening, Worker
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.crypto.secret import SecretBytes
-from labelvault.errors import (
-    KeystoreError,
-    OutputError,
-)
+from labelvault.errors import KeystoreError, OutputError
 from labelvault.keys.cards import card_fingerprint
 from labelvault.keys.files import make_private_dir
 from labelvault.keys.identity import UnlockedIdentity, create_identity, open_identity
@@ -56,6 +54,7 @@ class Contractor:
 
     def __init__(self, home: Path, identity: UnlockedIdentity, clock: Callable[[], datetime]) -> None:
         """Open a home; use `create` or `open`."""
+        self.readable_memory = False  # whether opening processes let other programs of this user read their memory
         self._home = home
         self._identity = identity
         self._clock = clock
@@ -114,9 +113,9 @@ class Contractor:
 
     @classmethod
     def open(
-        cls, home: Path, passphrase: str | SecretBytes, *, clock: Callable[[], datetime] = utc_now
+        cls, home: Path, passphrase: str | SecretBytes | AgentIdentity, *, clock: Callable[[], datetime] = utc_now
     ) -> "Contractor":
-        """Open a home.
+        """Open a home with its passphrase, or with its identity as the agent holds it (`find_agent`).
 
         Raises:
             KeystoreError: or one of its kinds: no contractor there, wrong passphrase, damaged or foreign files.
@@ -128,6 +127,8 @@ class Contractor:
                 next_step="Give --home DIR if it is elsewhere, or make one: labelvault contractor init --label LABEL.",
             )
         check_finished(home)
+        if isinstance(passphrase, AgentIdentity):
+            return cls(home, passphrase, clock)
         return cls(home, open_identity(home / "identity.key", passphrase), clock)
 
     def close(self) -> None:
@@ -315,7 +316,7 @@ class Contractor:
             raise OutputError(f"{folder} is not empty")
         held = self.ahead.lease_for(item, grant_id, offline)
         if held is not None:
-            worker, token = Worker(), read_token(self._home)
+            worker, token = self.ahead.worker(held, self.readable_memory), read_token(self._home)
             self.ahead.begin(held, worker, folder, token, partial(self._undo, folder))
             return self._begun(worker, held.membership, held.outer, folder, token)
         return self._asking.anew(
@@ -325,7 +326,7 @@ class Contractor:
     def _begin(
         self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None, approving: Approving
     ) -> Opening:
-        worker, token = Worker(), read_token(self._home)
+        worker, token = Worker(readable=self.readable_memory), read_token(self._home)
         try:
             request, data = self._asking.ask(membership, item, worker.one_time_key, timeout_s, None, approving)
             _, outer = read_lease(data, request, membership, self.now())

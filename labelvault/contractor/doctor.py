@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from labelvault.contractor.agent_client import agent_status
+from labelvault.contractor.harden import Step
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.records import OpeningLog, OpeningRecord
+from labelvault.contractor.worker import Worker
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import LabelVaultError
 from labelvault.health import Check, ok, problem, warning
@@ -48,6 +51,7 @@ def examine_contractor(home: Path, now: datetime, passphrase: str | SecretBytes 
         checks = machine(now, log.high_water())
         checks += [hybrid_kem(), private("home", home), room(home), key_file(home / "identity.key", "identity")]
         checks += _openings(log, now)
+        checks += _processes(home)
     try:
         key = read_card(read_private(home / "card", MAX_BYTES)).frame.signer
         if passphrase is not None:
@@ -57,6 +61,30 @@ def examine_contractor(home: Path, now: datetime, passphrase: str | SecretBytes 
         mend = error.next_step or "Put the home's files back from a copy, or make a new home and enrol anew."
         checks.append(problem("card and invites", str(error), mend))
     return checks
+
+
+def _processes(home: Path) -> Iterator[Check]:
+    """Start an opening process, and look how far it is hardened; look for the agent."""
+    try:
+        worker = Worker()
+        worker.stop()
+        yield _hardened("hardening", "opening processes", worker.hardening)
+        agent = agent_status(home)
+    except LabelVaultError as error:
+        yield problem("processes", str(error), error.next_step or "Look at what runs on this machine.")
+        return
+    if agent is None:
+        yield ok("agent", "none runs; each command asks for the passphrase")
+    else:
+        yield _hardened("agent", f"it runs for {agent.left_s // 60} min at most, process {agent.pid}", agent.hardening)
+
+
+def _hardened(name: str, what: str, steps: tuple[Step, ...]) -> Check:
+    missing = [f"{step.name}: no, {step.why}" for step in steps if not step.done]
+    if missing:
+        mend = "Raise the limit of locked memory (ulimit -l), or encrypt the swap; off Linux less can be done."
+        return warning(name, f"{what}; {'; '.join(missing)}", mend)
+    return ok(name, f"{what}; {'; '.join(step.name for step in steps)}")
 
 
 def _identity(home: Path, passphrase: str | SecretBytes, key: bytes) -> Check:

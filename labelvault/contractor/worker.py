@@ -3,8 +3,6 @@
 import os
 import socket
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -12,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-import labelvault
 from labelvault import errors
 from labelvault.contractor.answering import Answer
 from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.child import receive, send
+from labelvault.contractor.harden import steps_of
+from labelvault.contractor.isolated import Isolated, Process
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.renewal import Leases, closed_with_both
@@ -27,40 +26,41 @@ from labelvault.wire.codec import Value
 from labelvault.wire.frame import Signed
 from labelvault.wire.messages import OpenRequest
 
-PASSED_ENVIRONMENT: tuple[str, ...] = ("SYSTEMROOT",)
-"""Variables that the child gets; Python on Windows can't start without this one."""
 _EXIT_TIMEOUT_S: Final = 10
-# The package's own folder is put on the path, since -I drops PYTHONPATH and the working directory with whatever they
-# would inject; it is the folder that this process itself was loaded from.
-_BOOT: Final = "import sys; sys.path.insert(0, sys.argv.pop()); from labelvault.contractor.child import main; main()"
+
+
+def start_child(*, readable: bool = False) -> tuple[Isolated, socket.socket]:
+    """Start an opening process; return it and our end of its channel."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        return Isolated("child", theirs, *(["readable"] if readable else [])), ours
 
 
 class Worker:
     """A child process that has made a one-time key and waits for its lease."""
 
-    def __init__(self) -> None:
-        """Start the child.
+    def __init__(
+        self, adopted: tuple[Process, socket.socket, dict[str, Any]] | None = None, *, readable: bool = False
+    ) -> None:
+        """Start the child, or take one that the agent has started.
+
+        Args:
+            adopted: the process, which has its prekey already, our end of its channel, and what it said first.
+            readable: leave out what keeps other programs of this user from reading its memory.
 
         Raises:
             LeaseError: it did not start.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            package = Path(labelvault.__file__).parent.parent
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BOOT, str(theirs.fileno()), str(package)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                # No variable of this process's environment reaches the one that holds keys.
-                env={name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ},
-                # Ctrl-C is for the parent, which closes in order.
-                start_new_session=True,
-            )
-        self._channel = ours
+        self.has_prekey = adopted is not None
+        self._process: Process
         try:
-            first, _ = receive(ours)
+            if adopted is not None:
+                self._process, self._channel, first = adopted
+            else:
+                self._process, self._channel = start_child(readable=readable)
+                first, _ = receive(self._channel)
             self.one_time_key: bytes = first["one_time_key"]
+            self.hardening = steps_of(first["hardening"])
         except (EOFError, OSError) as error:
             self.stop()
             raise LeaseError("the opening process did not start") from error
@@ -73,7 +73,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether the child still runs."""
-        return self._process.poll() is None
+        return self._process.alive()
 
     def open(
         self,
@@ -93,22 +93,29 @@ class Worker:
         """
         return self._open(_handed_over(membership, request, lease, token), folder)
 
+    def take_prekey(self, seed: SecretBytes) -> None:
+        """Hand the child the seed of a prekey, which nobody else needs any more.
+
+        Raises:
+            LeaseClosedError: the child has ended.
+        """
+        self._call({"command": "prekey", "seed": seed.reveal()})
+        self.has_prekey = True
+
     def open_ahead(
         self,
         membership: Membership,
         contractor: bytes,
-        prekey: SecretBytes,
         lease: bytes,
         *,
         folder: Path | None,
         token: str | None = None,
     ) -> tuple[int, list[tuple[int, int]]]:
-        """Hand the child a lease that was issued ahead, and the seed of its prekey, which nobody else needs any more.
+        """Hand the child a lease that was issued ahead; it has the prekey.
 
         Args:
             membership: under which the lease was verified.
             contractor: our own key, 32 bytes.
-            prekey: its seed; the caller drops it.
             lease: the lease's frame.
             folder: as for `open`.
             token: likewise.
@@ -119,7 +126,7 @@ class Worker:
         Raises:
             LabelVaultError: what the child found, as the kind that it was there.
         """
-        return self._open({**_known(membership, contractor, lease, token), "prekey": prekey.reveal()}, folder)
+        return self._open({**_known(membership, contractor, lease, token), "ahead": True}, folder)
 
     def _open(self, handed_over: dict[str, Value], folder: Path | None) -> tuple[int, list[tuple[int, int]]]:
         answer = self._call({"command": "open", "folder": None if folder is None else str(folder), **handed_over})
@@ -171,13 +178,10 @@ class Worker:
         try:
             send(self._channel, {"command": "close"})
         except OSError:
-            self._process.terminate()
-        self._channel.close()
-        try:
-            self._process.wait(_EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+        self._channel.close()
+        if not self._process.wait(_EXIT_TIMEOUT_S):
+            self._process.kill()
 
 
 def _handed_over(

@@ -1,5 +1,6 @@
 """The acts of the story, each one real commands by real actors."""
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -169,7 +170,9 @@ class Play(Stage):
         caps = ("--max-open", "2", "--max-total", "10", *_LIMITS, "--waive-presence")
         grant = self.admit(desk, DESK_SEVEN, cast.scope, ("--expires", "7d", *caps), fingerprint)
         self.tell(Said(grant["statement"], warning=True))
-        running = self.start(desk, "desk", log=desk.home / "desk.jsonl")
+        # Only root can read a hardened process: another thief gets one that is not, or there were nothing to measure.
+        readable = () if os.geteuid() == 0 else ("--readable-memory",)
+        running = self.start(desk, "desk", *readable, log=desk.home / "desk.jsonl")
         running.next_event("ready")
         baseline = capture_before(running.pid, self.folder / "drill" / "desk-before.mem")
         for item in cast.inside[:2]:

@@ -196,6 +196,30 @@ def sign_message(message: M, signer: Signer, cosignature: bytes = b"") -> Signed
     return Signed(message, frame, encode_record(frame))
 
 
+def parse_to_sign(data: bytes) -> Frame:
+    """Parse what `sign_message` gives to a signer, for one that looks at what it signs; the signature is still zeros.
+
+    Raises:
+        FormatError: anything else.
+    """
+    rest = data.removeprefix(_SIGNATURE_LABEL)
+    kind_size = rest[0] if rest else 0
+    head = 1 + kind_size + 2 + 32
+    body_size = int.from_bytes(rest[head : head + 8], "big")
+    body, cosignature = rest[head + 8 : head + 8 + body_size], rest[head + 8 + body_size :]
+    try:
+        kind = rest[1 : 1 + kind_size].decode()
+    except UnicodeDecodeError:
+        raise FormatError("not what a frame's signer is given") from None
+    version = int.from_bytes(rest[1 + kind_size : 3 + kind_size], "big")
+    draft = Frame(kind, version, rest[head - 32 : head], body, cosignature, bytes(64))
+    # Canonical, every field within its bounds, and nothing left over.
+    frame = parse_frame(encode_record(draft))
+    if _SIGNATURE_LABEL + frame._covered() + frame.cosignature != data:
+        raise FormatError("not what a frame's signer is given")
+    return frame
+
+
 def open_frame(data: bytes, message_type: type[M], public_key: bytes) -> Signed[M]:
     """Verify a frame, then parse its message: the only way from bytes to a believed message.
 

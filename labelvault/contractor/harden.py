@@ -1,0 +1,122 @@
+"""Hardening of a process that holds keys, step by step, and what came of each: a step that fails is named, not hidden.
+
+It stands in the way of other programs of the same user and of memory that reaches a disk. It does not stop root, nor
+whoever can change this program before it starts.
+"""
+
+import ctypes
+import os
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from labelvault.wire.codec import Value
+
+# linux/prctl.h, sys/mman.h, linux/capability.h
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_MCL_CURRENT: Final = 1
+_MCL_FUTURE: Final = 2
+_MCL_ONFAULT: Final = 4
+_CAP_IPC_LOCK: Final = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, and what came of it.
+
+    Attributes:
+        name: what it brings.
+        done: whether it holds now.
+        why: if not, why not.
+    """
+
+    name: str
+    done: bool
+    why: str = ""
+
+
+def harden(*, readable: bool = False) -> tuple[Step, ...]:
+    """Harden this process as far as the system lets it; it can't be undone, and threads made later inherit it.
+
+    Args:
+        readable: leave out what keeps other programs of this user from reading its memory: they may have to show it.
+
+    Returns:
+        Every step. Off Linux only the one against core files can be done.
+    """
+    return tuple(
+        Step(name, False, "left out") if readable and step is _not_read else _tried(name, step) for name, step in _STEPS
+    )
+
+
+def facts(steps: tuple[Step, ...]) -> list[Value]:
+    """Return steps as plain values, to tell another process; `steps_of` undoes it."""
+    return [[step.name, step.done, step.why] for step in steps]
+
+
+def steps_of(found: list[list[Any]]) -> tuple[Step, ...]:
+    """Return the steps that `facts` told."""
+    return tuple(Step(str(name), bool(done), str(why)) for name, done, why in found)
+
+
+def _tried(name: str, step: Callable[[], str]) -> Step:
+    try:
+        why = step()
+    except (OSError, ValueError, AttributeError) as error:
+        why = getattr(error, "strerror", None) or "the system has no such call"
+    return Step(name, not why, why)
+
+
+def _no_core_file() -> str:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return ""
+
+
+def _not_read() -> str:
+    return _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def _no_new_privileges() -> str:
+    return _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _memory_locked() -> str:
+    if not sys.platform.startswith("linux"):
+        return "only done on Linux"
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    # With a limit, locking what comes later would make later allocations fail instead of being swapped.
+    if soft != resource.RLIM_INFINITY and not _has_capability(_CAP_IPC_LOCK):
+        return f"no more than {soft // 1024:,} KiB may be locked (ulimit -l)"
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
+        return os.strerror(ctypes.get_errno())
+    return ""
+
+
+def _has_capability(number: int) -> bool:
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> number & 1)
+    return False
+
+
+def _prctl(option: int, value: int) -> str:
+    if not sys.platform.startswith("linux"):
+        return "only done on Linux"
+    libc = ctypes.CDLL(None, use_errno=True)
+    unused = ctypes.c_ulong(0)
+    if libc.prctl(option, ctypes.c_ulong(value), unused, unused, unused):
+        return os.strerror(ctypes.get_errno())
+    return ""
+
+
+_STEPS: Final[tuple[tuple[str, Callable[[], str]], ...]] = (
+    ("other programs of this user can't read its memory", _not_read),
+    ("no core file", _no_core_file),
+    ("no new privileges", _no_new_privileges),
+    ("its memory is not swapped", _memory_locked),
+)
