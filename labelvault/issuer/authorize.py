@@ -276,10 +276,11 @@ def _check_parties(what: Asked, grant: Signed[Grant], usage: Usage) -> None:
     # A bundle is for any project of its client; the grant says which.
     if what.client != granted.client or (what.project != granted.project and not what.ahead):
         raise DeniedError("unknown")
-    if granted.issuer != usage.issuer:
-        raise DeniedError("unknown")
+    # Before the issuer: who asks the issuer of before a restore has to hear that there is another epoch.
     if what.epoch != usage.epoch:
         raise DeniedError("epoch")
+    if granted.issuer != usage.issuer:
+        raise DeniedError("unknown")
 
 
 def _check_times(what: Asked, granted: Grant, usage: Usage, now: datetime) -> None:

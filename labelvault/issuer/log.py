@@ -1,4 +1,7 @@
-"""The ledger's place in `client.db`: entries, tree nodes and the newest checkpoint, appended in one transaction."""
+"""The ledgers' place in `client.db`: entries, tree nodes and the newest checkpoint, appended in one transaction.
+
+There is one ledger for each epoch; after a restore the older ones are kept, and no longer appended to.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +34,13 @@ class Log:
             epoch: the ledger's epoch, 16 bytes.
         """
         self._database = database
+        self.epoch = epoch
         self.origin = ledger_origin(client, epoch)
 
     def size(self) -> int:
         """Return how many entries there are."""
-        return int(self._database.scalar("SELECT coalesce(max(number), -1) + 1 FROM ledger_entries"))
+        row = self._database.row("SELECT max(number) FROM ledger_entries WHERE epoch = ?", self.epoch)
+        return 0 if row is None or row[0] is None else int(row[0]) + 1
 
     def read_node(self, level: int, position: int) -> bytes:
         """Return a stored tree node; see `labelvault.ledger.tree`.
@@ -43,7 +48,9 @@ class Log:
         Raises:
             LedgerError: it is missing.
         """
-        row = self._database.row("SELECT hash FROM ledger_nodes WHERE level = ? AND position = ?", level, position)
+        row = self._database.row(
+            "SELECT hash FROM ledger_nodes WHERE epoch = ? AND level = ? AND position = ?", self.epoch, level, position
+        )
         if row is None:
             raise LedgerError(f"the ledger lacks node {level}/{position}")
         return bytes(row[0])
@@ -54,11 +61,15 @@ class Log:
 
     def append(self, entry: Entry) -> Position:
         """Add an entry; durable when the surrounding transaction commits."""
-        data = encode_entry(entry)
+        return self.append_raw(encode_entry(entry))
+
+    def append_raw(self, data: bytes) -> Position:
+        """Add an entry by its exact bytes, as another copy of this ledger has it."""
         size, leaf = self.size(), leaf_hash(data)
-        self._database.execute("INSERT INTO ledger_entries VALUES (?, ?)", size, data)
+        self._database.execute("INSERT INTO ledger_entries VALUES (?, ?, ?)", self.epoch, size, data)
         for node in append(size, leaf, self.read_node):
-            self._database.execute("INSERT INTO ledger_nodes VALUES (?, ?, ?)", node.level, node.index, node.hash)
+            place = (self.epoch, node.level, node.index)
+            self._database.execute("INSERT INTO ledger_nodes VALUES (?, ?, ?, ?)", *place, node.hash)
         return Position(size, leaf)
 
     def sign(self, name: str, signer: Signer) -> str:
@@ -69,8 +80,16 @@ class Log:
         """
         size = self.size()
         text = sign_checkpoint(Checkpoint(self.origin, size, root(size, self.read_node)), name, signer)
-        self._database.set_meta("checkpoint", text.encode())
+        self.keep_checkpoint(text)
         return text
+
+    def keep_checkpoint(self, note: str) -> None:
+        """Keep a signed note as the newest."""
+        self._database.execute(
+            "INSERT INTO ledger_checkpoints VALUES (?, ?) ON CONFLICT (epoch) DO UPDATE SET note = excluded.note",
+            self.epoch,
+            note,
+        )
 
     def newest_checkpoint(self) -> str:
         """Return the newest signed note.
@@ -78,14 +97,16 @@ class Log:
         Raises:
             LedgerError: none was ever signed.
         """
-        text = self._database.meta("checkpoint")
-        if text is None:
+        row = self._database.row("SELECT note FROM ledger_checkpoints WHERE epoch = ?", self.epoch)
+        if row is None:
             raise LedgerError("the ledger has no checkpoint")
-        return text.decode()
+        return str(row[0])
 
     def raw_entries(self) -> list[bytes]:
         """Return all entries' exact bytes, in order."""
-        rows: list[tuple[Any, ...]] = self._database.rows("SELECT entry FROM ledger_entries ORDER BY number")
+        rows: list[tuple[Any, ...]] = self._database.rows(
+            "SELECT entry FROM ledger_entries WHERE epoch = ? ORDER BY number", self.epoch
+        )
         return [bytes(row[0]) for row in rows]
 
     def page(self, before: int, limit: int) -> list[tuple[int, bytes]]:
@@ -96,7 +117,10 @@ class Log:
             limit: at most so many.
         """
         rows = self._database.rows(
-            "SELECT number, entry FROM ledger_entries WHERE number < ? ORDER BY number DESC LIMIT ?", before, limit
+            "SELECT number, entry FROM ledger_entries WHERE epoch = ? AND number < ? ORDER BY number DESC LIMIT ?",
+            self.epoch,
+            before,
+            limit,
         )
         return [(int(number), bytes(entry)) for number, entry in rows]
 

@@ -9,7 +9,7 @@ from typing import Final
 from labelvault.database import Schema
 
 CLIENT_SCHEMA: Final = Schema(
-    version=2,
+    version=3,
     missing="`labelvault client init` makes it",
     statements="""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -75,9 +75,13 @@ CREATE TABLE prekey_bundles (
   frame BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX prekey_bundles_by_contractor ON prekey_bundles (contractor, expires_ms);
-CREATE TABLE ledger_entries (number INTEGER PRIMARY KEY, entry BLOB NOT NULL);
-CREATE TABLE ledger_nodes (
-  level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, position)
+CREATE TABLE ledger_entries (
+  epoch BLOB NOT NULL, number INTEGER NOT NULL, entry BLOB NOT NULL, PRIMARY KEY (epoch, number)
 ) WITHOUT ROWID;
+CREATE TABLE ledger_nodes (
+  epoch BLOB NOT NULL, level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
+  PRIMARY KEY (epoch, level, position)
+) WITHOUT ROWID;
+CREATE TABLE ledger_checkpoints (epoch BLOB PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
 """,
 )

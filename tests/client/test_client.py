@@ -451,11 +451,12 @@ def test_L2_a_damaged_ledger_is_noticed(world: World, damage: str) -> None:
             db.execute("UPDATE ledger_entries SET number = 3 WHERE number = 4")
             db.execute("UPDATE ledger_entries SET number = 4 WHERE number = -1")
         elif damage == "add":
-            db.execute("INSERT INTO ledger_entries SELECT ?, entry FROM ledger_entries WHERE number = 3", (size,))
+            third = "SELECT epoch, ?, entry FROM ledger_entries WHERE number = 3"
+            db.execute(f"INSERT INTO ledger_entries {third}", (size,))
         elif damage == "old checkpoint":
-            db.execute("UPDATE meta SET value = ? WHERE key = 'checkpoint'", (older.encode(),))
+            db.execute("UPDATE ledger_checkpoints SET note = ?", (older,))
         else:
-            db.execute("DELETE FROM meta WHERE key = 'checkpoint'")
+            db.execute("DELETE FROM ledger_checkpoints")
     with pytest.raises((LedgerError, FormatError)):
         world.lab.verify_ledger()
     with pytest.raises((LedgerError, FormatError)):
