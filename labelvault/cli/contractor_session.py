@@ -20,6 +20,7 @@ from labelvault.wire.ids import ID_BYTES
 
 _TICK_S = 1.0
 _CLEAR_LINE = "\r\x1b[2K"
+_WIDEST = 100
 _RENEW_LEFT = timedelta(minutes=1)
 _RENEW_WAIT_S = 1.0
 _RENEW_PAUSE_S = 4.0
@@ -161,7 +162,8 @@ def _hold(opening: Opening, out: Output, renewing: Renewing | None) -> None:
     with told_to_end() as ending:
         if not out.as_json:
             sys.stdout.flush()
-            opening.show(sys.stdout.fileno())
+            console = out.out_console
+            opening.show(sys.stdout.fileno(), min(console.width, _WIDEST), colour=console.color_system is not None)
         if sys.stderr.isatty():
             out.note("Enter closes. What was shown stays in this terminal's scrollback until you clear it.")
         _count_down(opening, ending, renewing)

@@ -26,7 +26,7 @@ from labelvault.contractor.onetime import NextKey
 from labelvault.contractor.opening import lease_outer, open_lease, read_ahead_lease, read_lease
 from labelvault.contractor.output import OutputDirectory
 from labelvault.contractor.parts import LargeItems, Opened
-from labelvault.contractor.show import render
+from labelvault.contractor.show import DEFAULT_WIDTH, render
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import (
@@ -155,7 +155,7 @@ class Child:
                 send(self._channel, {"newer": newer, "version": version})
                 return True
             if command == "show":
-                self._show(descriptors)
+                self._show(descriptors, message.get("width", DEFAULT_WIDTH), bool(message.get("colour")))
                 send(self._channel, {"shown": True})
                 return True
             if command == "close":
@@ -233,11 +233,11 @@ class Child:
         if select.select([self._channel], [], [], 0)[0]:
             raise LeaseClosedError("the opening was ended while its files were written")
 
-    def _show(self, descriptors: list[int]) -> None:
+    def _show(self, descriptors: list[int], width: int, colour: bool) -> None:
         if self._opened is None or len(descriptors) != 1:
             raise FormatError("nothing to show, or nowhere")
         with os.fdopen(os.dup(descriptors[0]), "w", encoding="utf-8", errors="replace") as target:
-            target.write(render(self._opened))
+            target.write(render(self._opened, width, colour=colour))
 
 
 def _wait_for(deadline: Deadline, at_end: Callable[[], None]) -> None:

@@ -19,6 +19,7 @@ from labelvault.contractor.isolated import Isolated, Process
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.renewal import Leases, closed_with_both
+from labelvault.contractor.show import DEFAULT_WIDTH
 from labelvault.contractor.submitting import Submit
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import DeniedError, LabelVaultError, LeaseClosedError, LeaseError, RelayError
@@ -155,13 +156,13 @@ class Worker:
         answer = self._call({"command": "renew", **_handed_over(membership, request, lease, token)})
         return answer["newer"], answer["version"]
 
-    def show(self, descriptor: int) -> None:
-        """Have the child write its task as text to a descriptor of ours.
+    def show(self, descriptor: int, width: int, colour: bool) -> None:
+        """Have the child write its task as text to a descriptor of ours, for so many columns, in colour or not.
 
         Raises:
             LeaseClosedError: the child has ended.
         """
-        self._call({"command": "show"}, (descriptor,))
+        self._call({"command": "show", "width": width, "colour": int(colour)}, (descriptor,))
 
     def _call(self, message: Value, descriptors: tuple[int, ...] = ()) -> Any:
         try:
@@ -263,15 +264,20 @@ class Opening:
         """Whether the child still holds the task."""
         return self._worker.alive
 
-    def show(self, descriptor: int) -> None:
+    def show(self, descriptor: int, width: int = DEFAULT_WIDTH, *, colour: bool = False) -> None:
         """Write the task as text to a descriptor, such as `sys.stdout.fileno()`.
+
+        Args:
+            descriptor: where to.
+            width: of the terminal, in columns.
+            colour: whether its styles are wanted; nothing else in the text acts on a terminal.
 
         Raises:
             LeaseClosedError: it was closed, has expired, or was written to a folder.
         """
         # A regular file outlives the process: its close can't say `process-exit`.
         self._left_file |= stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._worker.show(descriptor)
+        self._worker.show(descriptor, width, colour)
 
     def submit(
         self,

@@ -211,8 +211,8 @@ def test_a_refused_opening_leaves_no_process(world: World, monkeypatch: pytest.M
     started: list[int] = []
     real = Worker
 
-    def spied() -> object:
-        made = real()
+    def spied(*, readable: bool) -> object:
+        made = real(readable=readable)
         started.append(made.pid)
         return made
 
