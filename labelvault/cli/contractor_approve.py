@@ -179,7 +179,7 @@ def _shown(device: PresenceDevice, question: Question) -> Table:
         ("desk", f"{question.desk.label} ({question.desk.key.hex()[:16]})"),
         ("asks", what),
         ("task", question.item.hex()),
-        ("assigned", cell(_UNKNOWN_TASK, "yellow") if assignment is None else _named(assignment)),
+        ("assigned", cell(_UNKNOWN_TASK, "magenta") if assignment is None else _named(assignment)),
         ("client", question.membership.client.hex()[:16]),
         ("project", question.membership.project.hex()),
         ("asked at", moment(question.approved_at)),

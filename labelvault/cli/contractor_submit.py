@@ -14,7 +14,7 @@ from labelvault.cli.values import ID_START, the_one
 from labelvault.contractor import Approving, SubmissionRecord
 from labelvault.envelope.answer import MAX_ANSWER_BYTES
 
-_STYLES = {"queued": "bold magenta", "sent": "yellow", "accepted": "green"}
+_STYLES = {"queued": "bold magenta", "sent": "cyan", "accepted": "green"}
 
 
 def add_to(group: click.Group) -> None:

@@ -82,6 +82,8 @@ def _facts(findings: Findings) -> dict[str, Any]:
             }
             for theft in findings.thefts
         ],
+        "answers": findings.answers,
+        "to_pay": findings.to_pay,
         "holds": findings.holds,
         "seconds": round(findings.seconds, 1),
     }
@@ -153,6 +155,11 @@ def _conclude(findings: Findings, keep: Path | None, console: Console) -> None:
         cell(
             f"{findings.sealed_items} items sealed, {findings.sealed_again} when sealed again; the vault holds "
             f"{size(findings.vault_bytes)}; refused as it should: {', '.join(findings.denials)}."
+        )
+    )
+    console.print(
+        cell(
+            f"{findings.answers} answer came back, collected as it was submitted; {findings.to_pay} task is to be paid."
         )
     )
     if findings.holds:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
 import click
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from labelvault.cli.output import Output, size
@@ -78,7 +78,6 @@ class View:
             TextColumn(what),
             BarColumn(),
             TextColumn("{task.fields[items]}"),
-            DownloadColumn(binary_units=True),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
@@ -87,20 +86,26 @@ class View:
             task = bar.add_task(what, total=None, rate="", items="")
 
             def draw(progress: Progress) -> None:
+                items = f"{progress.done}/{progress.total}"
+                if not progress.total_bytes:
+                    bar.update(task, completed=progress.done, total=progress.total, items=items)
+                    return
                 rate, _ = _pace(progress, time.monotonic() - started)
                 bar.update(
                     task,
                     completed=progress.content_bytes,
                     total=progress.total_bytes,
-                    rate=f"{size(round(rate))}/s",
-                    items=f"{progress.done}/{progress.total}",
+                    rate=f"{size(progress.content_bytes)} of {size(progress.total_bytes)}, {size(round(rate))}/s",
+                    items=items,
                 )
 
             yield draw
 
 
 def _pace(progress: Progress, elapsed_s: float) -> tuple[float, float]:
-    """Return bytes a second so far, and seconds left if it goes on like that."""
+    """Return bytes a second so far, and seconds left if it goes on like that; of what has no bytes, by its items."""
+    if not progress.total_bytes:
+        return 0.0, elapsed_s / progress.done * (progress.total - progress.done) if progress.done else 0.0
     left_bytes = progress.total_bytes - progress.content_bytes if progress.done < progress.total else 0
     rate = progress.content_bytes / max(elapsed_s, 1e-6)
     return rate, left_bytes / rate if rate else 0.0

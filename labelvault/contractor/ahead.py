@@ -157,7 +157,7 @@ class AheadOfTime:
         """Fetch the newest status from the vault and keep it; return the newest that is known then.
 
         Raises:
-            RollbackError: the vault offers only an older one than was seen before.
+            RollbackError: the vault offers only an older one than it did before.
             RelayError, StoreError: it can't be reached.
             ClockError: the status was made in this machine's future.
         """
@@ -165,7 +165,7 @@ class AheadOfTime:
         newest: LabelVaultError | None = None
         for _, data in self._post.relay(membership).fetch(status_mailbox(membership.client), limit=_PAGE):
             try:
-                return self._held.take_status(data)
+                return self._held.take_status(data, served=True)
             except FormatError:
                 continue
             except LabelVaultError as error:

@@ -237,8 +237,13 @@ class HeldLeases:
 
     # Status
 
-    def take_status(self, data: bytes) -> Signed[Status]:
-        """Verify a status and keep it, if it is no older than any that was seen.
+    def take_status(self, data: bytes, *, served: bool = False) -> Signed[Status]:
+        """Verify a status and keep it, if it is no older than any that was seen; return the newest.
+
+        Args:
+            data: its frame.
+            served: the vault served it, and not a file: then it may be older than what came by file since, but not than
+                what the vault itself served before.
 
         Raises:
             FormatError, SignatureError: not signed by an issuer that our client certified.
@@ -249,6 +254,10 @@ class HeldLeases:
         status, certificate = open_certified(data, Status, membership.client)
         newer_certificate(membership.certificate, certificate)
         at = status.message.at
+        if served and at >= self._log.served_at():
+            self._log.was_served(at)
+            if at < self._log.status_at() and (newest := self.status()) is not None:
+                return newest
         if at < self._log.status_at():
             raise RollbackError(f"a status of {at.isoformat()} is older than one that was seen before")
         if at > self._now() + CLOCK_SKEW:

@@ -90,6 +90,15 @@ class OpeningLog:
             self._saw("status_ms", at)
             self._saw("issuer_ms", at)
 
+    def served_at(self) -> datetime:
+        """Return the time of the newest status that the vault ever served."""
+        return from_ms(int.from_bytes(self._database.meta("status_served_ms") or b"", "big"))
+
+    def was_served(self, at: datetime) -> None:
+        """Remember that the vault served a status of this time."""
+        with self._database.transaction():
+            self._saw("status_served_ms", at)
+
     def was_opened(self, lease_id: bytes) -> bool:
         """Tell whether a lease was opened here, closed since or not."""
         return self._database.row("SELECT 1 FROM openings WHERE lease_id = ?", lease_id) is not None

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from labelvault.story.ahead import BEN, works_ahead
 from labelvault.story.approved import DESK_EIGHT, approved_desk
-from labelvault.story.cast import Cast, choose
+from labelvault.story.cast import PROJECT, Cast, choose
 from labelvault.story.known import Known
 from labelvault.story.stage import Stage
 from labelvault.story.telling import Act, Did, Said
 from labelvault.story.thefts import capture_before, carried_off, compare, present
 from labelvault.story.world import Actor, StoryError, shown, wait_until
 
-PROJECT: Final = "spring evaluation"
 ADA: Final = "Ada (own laptop)"
 DESK_SEVEN: Final = "Desk 7 (vendor site)"
-"""What the client calls them; the drill looks for these names too, so they are like no other text."""
+"""What the client calls contractors; the drill looks for these names too, so they are like no other text."""
 _LIMITS: Final = ("--per-hour", "20", "--lease-ttl", "30m")
 _SHORT_S: Final = (4, 12, 40)
 _HONEST_OPENINGS: Final = 2
@@ -40,6 +40,7 @@ class Play(Stage):
         self._work_at_a_desk(cast, fingerprint, known)
         self._theft_with_a_live_key(cast, known)
         approved_desk(self, cast, fingerprint, known)
+        works_ahead(self, cast, fingerprint, known)
         self._close_the_books()
 
     def _seal(self) -> tuple[Known, str]:
@@ -52,7 +53,7 @@ class Play(Stage):
         self.tell(Said(_openings(report["openings"])))
         self.sealed_again = self.do(client, "seal", PROJECT, self.project, outcome=_sealed)["new"]
         self.sealed = sum(report[each] for each in ("new", "changed", "same"))
-        names = [PROJECT, ADA, DESK_SEVEN, DESK_EIGHT]
+        names = [PROJECT, ADA, DESK_SEVEN, DESK_EIGHT, BEN]
         known = Known(self.project, names)
         self.tell(Act("Theft 1: the vendor's disk, all of it"))
         loot = self.stolen("1-vendor", {"vendor": vendor})
@@ -63,13 +64,14 @@ class Play(Stage):
         self.tell(Act("A contractor gets access: to one batch, with caps, until it expires"))
         tasks = self.client.run("ls", PROJECT, "--kind", "task").facts["items"]
         cast = choose(tasks)
-        self._enrol(self.contractor, ADA, "helper", "a laptop at home")
+        self.enrol(self.contractor, ADA, "helper", "a laptop at home")
         self._too_late(cast, fingerprint)
         caps = ("--max-open", "1", "--max-total", str(_HONEST_OPENINGS + _STOLEN_OPENINGS), *_LIMITS)
         self.admit(self.contractor, ADA, cast.scope, ("--expires", "7d", *caps), fingerprint)
         return cast
 
-    def _enrol(self, actor: Actor, name: str, tier: str, label: str) -> None:
+    def enrol(self, actor: Actor, name: str, tier: str, label: str) -> None:
+        """Make a contractor's home, and enrol its card at the client."""
         words = ("init", "--tier", tier, "--label", label)
         fingerprint = self.do(actor, *words, outcome=lambda facts: f"fingerprint {facts['fingerprint']}")
         card = actor.home / "my.card"
@@ -108,7 +110,7 @@ class Play(Stage):
 
         The issuer is down while the grant is alive, and finds the request when the grant has ended.
         """
-        actor, client = self.contractor, self.client
+        actor = self.contractor
         for expires_s in _SHORT_S:
             terms = ("--expires", f"{expires_s}s", "--max-open", "1", "--max-total", "1", *_LIMITS)
             self.admit(actor, ADA, ("--item", cast.inside[0]), terms, fingerprint)
@@ -126,8 +128,7 @@ class Play(Stage):
         self.tell(
             Said("The request waits in the vault: the issuer is down. The grant expires, then the issuer comes up.")
         )
-        self.issuer = self.start(client, "issuer", "run", log=client.home / "issuer.jsonl")
-        self.tell(Did("the client", shown("client", ("issuer", "run")), "answers from now on"))
+        self.start_issuer()
         self.denied(actor, shown("contractor", words), asking.result(), "expired")
 
     def _open_and_close(self, cast: Cast) -> None:
@@ -166,7 +167,7 @@ class Play(Stage):
     def _work_at_a_desk(self, cast: Cast, fingerprint: str, known: Known) -> None:
         self.tell(Act("A desk at the vendor's: two tasks are open while the thief is there"))
         desk = self.desk
-        self._enrol(desk, DESK_SEVEN, "desk", "rendering host 7")
+        self.enrol(desk, DESK_SEVEN, "desk", "rendering host 7")
         caps = ("--max-open", "2", "--max-total", "10", *_LIMITS, "--waive-presence")
         grant = self.admit(desk, DESK_SEVEN, cast.scope, ("--expires", "7d", *caps), fingerprint)
         self.tell(Said(grant["statement"], warning=True))

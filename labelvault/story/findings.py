@@ -41,6 +41,8 @@ class Findings:
         vault_bytes: what the vault takes up.
         denials: codes of the denials that were shown, in order.
         thefts: in order.
+        answers: that were submitted, collected once, and came out as they went in.
+        to_pay: tasks that the vendor pays, by acks that the client signed.
         seconds: how long it took.
     """
 
@@ -49,6 +51,8 @@ class Findings:
     vault_bytes: int
     denials: tuple[str, ...]
     thefts: tuple[Theft, ...]
+    answers: int
+    to_pay: int
     seconds: float
 
     @property

@@ -54,6 +54,8 @@ def run(
             vault_bytes=play.vault_bytes,
             denials=tuple(play.denials),
             thefts=tuple(play.thefts),
+            answers=play.answers,
+            to_pay=play.to_pay,
             seconds=time.monotonic() - begun,
         )
 

@@ -26,7 +26,11 @@ class Stage:
         vault_bytes: what the vault takes up at the end.
         denials: codes, in order.
         thefts: in order.
+        answers: that were collected, each as it was submitted.
+        to_pay: tasks that the vendor pays, by accepted acks.
     """
+
+    issuer: Running
 
     def __init__(self, folder: Path, project: Path, tell: Tell, tamper: Tamper | None, cleanup: ExitStack) -> None:
         """Set the stage.
@@ -48,6 +52,8 @@ class Stage:
         self.vault_bytes = 0
         self.denials: list[str] = []
         self.thefts: list[Theft] = []
+        self.answers = 0
+        self.to_pay = 0
         for kept in ("thief", "drill"):
             (folder / kept).mkdir(mode=0o700)
         self.vendor = Actor.create("vendor", folder / "vendor", "the vendor")
@@ -96,6 +102,11 @@ class Stage:
         self.cleanup.callback(running.kill)
         return running
 
+    def start_issuer(self) -> None:
+        """Start the client's issuer; `self.issuer.end()` ends it."""
+        self.issuer = self.start(self.client, "issuer", "run", log=self.client.home / "issuer.jsonl")
+        self.tell(Did(self.client.name, shown("client", ("issuer", "run")), "answers from now on"))
+
     def posted(self, end: float) -> bool:
         """Wait for a message to lie in the vault; return whether one did before the time."""
         with Vault.open(f"sqlite:///{self.vendor.home / 'vault.db'}") as vault:
@@ -108,6 +119,14 @@ class Stage:
     def wait_for_receipts(self, name: str) -> None:
         """Wait until the issuer has recorded what was closed: until then the ledger states it as open."""
         wait_until(lambda: not self.stated([name]), "the issuer's record of a receipt")
+
+    def wait_for_only(self, name: str, task: str) -> None:
+        """Wait until the ledger states just one task of a contractor's as open: the issuer has taken other closes."""
+
+        def alone() -> bool:
+            return {each.item.hex() for each in self.stated([name]) if each.kind == "task"} == {task}
+
+        wait_until(alone, "the issuer's record of a receipt")
 
     def stated(self, names: list[str]) -> list[StatedItem]:
         """Return what the ledger states as open now, for contractors by name."""

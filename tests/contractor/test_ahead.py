@@ -308,6 +308,20 @@ def test_R2_R5_an_older_status_is_refused_and_its_replay_noticed(world: World) -
         again.open_task(world.task())
 
 
+def test_R2_a_vault_that_lags_behind_a_file_is_no_rollback(world: World) -> None:
+    """What was issued to a file brings a newer status than the vault has yet: the newer one stays, and leases open."""
+    me, _ = worker(world)
+    world.issuer().ahead.post_status()
+    world.clock.advance(MINUTE)
+    report = issued(world, me)
+    me.take(file_of(report))
+    status = me.ahead.refresh()
+    assert status is not None
+    assert status.hash == report.status.hash
+    with me.open_task(world.task(), offline=True) as task:
+        assert task.kind == "task"
+
+
 def test_a_forged_status_is_not_taken(world: World) -> None:
     """Signed by another key, of another client, or dated ahead: nothing changes, and the true one is taken."""
     me, _ = worker(world)

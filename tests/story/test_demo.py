@@ -26,7 +26,8 @@ from labelvault.issuer.catalog import opened_together
 from labelvault.keys.kek import unwrap_dek, wrap_context
 from labelvault.relay import open_relay
 from labelvault.story import EXAMPLE, Act, Did, Findings, Said, Stolen, Theft
-from labelvault.story.acts import DESK_SEVEN, PROJECT
+from labelvault.story.acts import DESK_SEVEN
+from labelvault.story.cast import PROJECT
 from labelvault.story.thefts import present
 from labelvault.wire.ids import issuer_mailbox
 
@@ -45,7 +46,7 @@ def check(facts):
     assert facts["denials"] == DENIALS
     assert facts["sealed_again"] == 0
     assert facts["vault_bytes"] > 0
-    vault, device, desk, thief, approved = facts["thefts"]
+    vault, device, desk, thief, approved, ahead = facts["thefts"]
     for theft in (vault, device):
         assert (theft["stated"], theft["opened"], theft["plaintext_hits"]) == ([], [], 0)
     if LINUX:
@@ -56,6 +57,10 @@ def check(facts):
         assert sorted(approved["opened"]) == sorted(approved["stated"])
         assert approved["opened"]
     assert sorted(thief["opened"]) == sorted(thief["stated"])
+    # Of two leases that were issued ahead, one is closed and one is not.
+    assert sorted(ahead["opened"]) == sorted(ahead["stated"])
+    assert ahead["opened"]
+    assert (facts["answers"], facts["to_pay"]) == (1, 1)
     assert all(theft["more"] == [] for theft in facts["thefts"])
     return desk, thief
 
@@ -77,6 +82,7 @@ def test_the_demo_holds_on_the_shipped_project_and_leaves_one_folder_an_actor(tm
         "desk",
         "desk-8",
         "phone",
+        "ahead",
         "thief",
         "drill",
     }
@@ -183,7 +189,7 @@ def test_C9_planted_keys_and_plaintext_are_found_and_the_demo_exits_9(tmp_path, 
     assert run(["demo", "--json", "--keep", str(folder)]) == exits.MORE_THAN_STATED
     facts = json.loads(capfd.readouterr().out)
     assert not facts["holds"]
-    vault, device, desk, thief, _ = facts["thefts"]
+    vault, device, desk, thief, _, _ = facts["thefts"]
     assert (vault["stated"], vault["opened"]) == ([], ["fa-1051"])
     assert vault["more"] == ["fa-1051 (task) was opened"]
     assert (device["stated"], device["opened"]) == ([], [])
@@ -246,7 +252,7 @@ def shown(monkeypatch, capfd):
             ):
                 if tell is not None:
                     tell(event)
-            return Findings(13, 0, 2048, ("unknown",), thefts, 1.0)
+            return Findings(13, 0, 2048, ("unknown",), thefts, 1, 1, 1.0)
 
         monkeypatch.setattr(demo, "run", play)
         code = run(["demo", *arguments])
@@ -266,6 +272,7 @@ def test_the_story_is_readable_in_a_pipe(shown):
         assert text in out
     assert "Nothing opened that the ledger does not state." in out
     assert "13 items sealed, 0 when sealed again; the vault holds 2.0 KiB; refused as it should: unknown." in out
+    assert "1 answer came back, collected as it was submitted; 1 task is to be paid." in out
 
 
 def test_more_than_stated_is_said_and_exits_9(shown):

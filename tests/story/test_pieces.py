@@ -138,8 +138,8 @@ def test_what_cannot_be_measured_claims_nothing(tmp_path, stated, monkeypatch):
 def test_findings_hold_only_if_every_theft_does():
     """One theft that shows more is enough."""
     good, bad = Theft("x", (), (), 0), Theft("y", (), ("z",), 0, more=("z (task) was opened",))
-    assert Findings(1, 0, 1, (), (good,), 1.0).holds
-    assert not Findings(1, 0, 1, (), (good, bad), 1.0).holds
+    assert Findings(1, 0, 1, (), (good,), 0, 0, 1.0).holds
+    assert not Findings(1, 0, 1, (), (good, bad), 0, 0, 1.0).holds
 
 
 def test_a_kept_folder_has_to_be_new_or_empty(tmp_path):
