@@ -20,6 +20,7 @@ TARGET: Final = ROOT / "docs" / "api"
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "labelvault.client": (),
     "labelvault.contractor": (),
+    "labelvault.auditor": (),
     "labelvault.vendor": (),
     "labelvault.vendor.http_limits": ("HttpLimits",),
     "labelvault.vendor.http_callers": ("Caller",),

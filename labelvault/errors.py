@@ -202,6 +202,10 @@ class ForkError(LedgerError):
         self.newer = newer
 
 
+class StatementError(LedgerError):
+    """An exposure statement does not follow from the ledgers that it stands on, or can't be made of them."""
+
+
 class StoreError(LabelVaultError):
     """The vault's or the client's storage refused or failed; nothing was changed."""
 

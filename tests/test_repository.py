@@ -193,7 +193,7 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_unasked(tmp_path):
     assert parser.sections() == ["console_scripts"]
     assert not [name for name in names if name.endswith(".pth")]
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"labelvault"}
-    shipped = {file.relative_to(ROOT).as_posix() for file in [*MODULES, PACKAGE / "py.typed"]}
+    shipped = {file.relative_to(ROOT).as_posix() for file in [*MODULES, PACKAGE / "py.typed", *PACKAGE.rglob("*.css")]}
     example = {f.relative_to(ROOT).as_posix() for f in (PACKAGE / "story/example").rglob("*") if f.is_file()}
     assert example, "the demo's own project is missing"
     assert shipped | example == {name for name in names if ".dist-info/" not in name}

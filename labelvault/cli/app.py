@@ -19,6 +19,10 @@ _GROUPS: Final = {
     "client": ("labelvault.cli.client", "The AI lab: seal, grant, answer, revoke; holds every key."),
     "vendor": ("labelvault.cli.vendor", "The platform: stores and relays; can read nothing."),
     "contractor": ("labelvault.cli.contractor", "A labeler's device, or a desk: opens one task at a time."),
+    "verify-statement": (
+        "labelvault.cli.verify_statement",
+        "Anyone: recompute an exposure statement from exported ledgers.",
+    ),
     "doctor": ("labelvault.cli.doctor", "Look whether homes, machine and vault are in order."),
     "completion": ("labelvault.cli.completion", "Make bash, zsh or fish complete commands, names and ids."),
     "drill": ("labelvault.cli.drill", "The attacker: try every key in stolen folders on everything."),

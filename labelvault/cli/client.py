@@ -11,6 +11,7 @@ from labelvault.cli import (
     client_collect,
     client_doctor,
     client_export,
+    client_exposure,
     client_issuer,
     client_ledger,
     client_list,
@@ -82,6 +83,7 @@ def project_create(name: str, floor_bytes: int, home: Path, passphrase: Passphra
 client_seal.add_to(command)
 client_seal_file.add_to(command)
 client_export.add_to(command)
+client_exposure.add_to(command)
 client_collect.add_to(command)
 client_versions.add_to(command)
 client_access.add_to(command)

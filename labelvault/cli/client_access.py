@@ -12,9 +12,9 @@ from labelvault.cli.files import read_input, write_output
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment
 from labelvault.cli.prompts import ask_fingerprint
-from labelvault.cli.tiers import STATEMENTS
 from labelvault.cli.values import DURATION, ID_START, MOMENT, from_now
 from labelvault.client import ContractorRecord, GrantRecord, Limits, Scope
+from labelvault.wire.tiers import STATEMENTS
 
 _LONGEST_LEASE: Final = timedelta(days=7)
 _CANT_UNDO: Final = (

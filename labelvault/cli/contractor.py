@@ -23,13 +23,13 @@ from labelvault.cli.files import read_input, read_text, write_output
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, span, table
 from labelvault.cli.prompts import ask_fingerprint
-from labelvault.cli.tiers import STATEMENTS
 from labelvault.cli.values import ID_START, PUBLIC_KEY, the_one
 from labelvault.contractor import Contractor, Membership, OpeningRecord
 from labelvault.contractor.presence_desks import check_words
 from labelvault.crypto.verify import SIGNATURE_BYTES
 from labelvault.keys.cards import read_card
 from labelvault.wire.ids import parse_hex_id
+from labelvault.wire.tiers import STATEMENTS
 
 
 @click.group()

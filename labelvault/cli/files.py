@@ -9,17 +9,21 @@ from labelvault.keys.files import write_private
 MAX_INPUT_BYTES: Final = 256 * 1024 * 1024
 
 
-def read_input(file: Path) -> bytes:
+def read_input(file: Path, max_bytes: int = MAX_INPUT_BYTES) -> bytes:
     """Read a file that somebody sent.
+
+    Args:
+        file: where it is.
+        max_bytes: refuse anything longer.
 
     Raises:
         FormatError: it is larger than anything that is ever sent.
         OSError: it can't be read.
     """
     with file.open("rb") as source:
-        data = source.read(MAX_INPUT_BYTES + 1)
-    if len(data) > MAX_INPUT_BYTES:
-        raise FormatError(f"{file} has more than {MAX_INPUT_BYTES} bytes")
+        data = source.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise FormatError(f"{file} has more than {max_bytes} bytes")
     return data
 
 

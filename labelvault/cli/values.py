@@ -8,6 +8,8 @@ from typing import Final
 import click
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGO: Final = re.compile(r"(.+?)(?: |-)ago")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DURATION: Final = re.compile(r"([0-9]{1,7})([smhdw])")
 
 
@@ -57,6 +59,25 @@ class MomentType(click.ParamType[object]):
         if time.tzinfo is None:
             self.fail("say which time zone: 2026-05-01T18:00:00Z or ...+02:00", param, ctx)
         return time.astimezone(UTC)
+
+
+class PastType(click.ParamType[object]):
+    """`3d ago`, `now`, a time with its offset, or a day, which begins at midnight UTC: a `datetime`."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse, or end with a usage error."""
+        if isinstance(value, datetime):
+            return value
+        text = str(value).strip()
+        if text == "now":
+            return from_now(timedelta(0))
+        if (found := _AGO.fullmatch(text)) or _DURATION.fullmatch(text):
+            return ago(DURATION.convert(found[1] if found else text, param, ctx))
+        if _DAY.fullmatch(text):
+            text += "T00:00:00Z"
+        return from_now(MOMENT.convert(text, param, ctx))
 
 
 class HexId(click.ParamType[object]):
@@ -112,6 +133,7 @@ def the_one(start: str, ids: Iterable[bytes], none: str = "See the ids: labelvau
 
 DURATION: Final = DurationType()
 MOMENT: Final = MomentType()
+PAST: Final = PastType()
 ITEM_ID: Final = HexId(16)
 PUBLIC_KEY: Final = HexId(32)
 ID_START: Final = IdStart()

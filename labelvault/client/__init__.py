@@ -6,6 +6,9 @@ May import: everything but `vendor`, `contractor`, `drill`, `story` and `cli`.
 from labelvault.client.assigning import AssignmentRecord
 from labelvault.client.browsing import ItemFilter, ItemPage, LedgerLine, ProjectRecord
 from labelvault.client.client import Client
+from labelvault.client.exposure import ExposureStatement, ItemVerdict, StatedInterval, StatedVersion
+from labelvault.client.exposure_csv import statement_csv
+from labelvault.client.exposure_page import statement_html
 from labelvault.client.grants import Limits, Scope
 from labelvault.client.project import Project
 from labelvault.client.records import (
@@ -45,6 +48,7 @@ __all__ = [
     "ContractorRecord",
     "ExportFault",
     "ExportReport",
+    "ExposureStatement",
     "Grant",
     "GrantRecord",
     "IssueReport",
@@ -53,6 +57,7 @@ __all__ = [
     "ItemFilter",
     "ItemPage",
     "ItemRecord",
+    "ItemVerdict",
     "LedgerLine",
     "LedgerSummary",
     "Limits",
@@ -69,7 +74,11 @@ __all__ = [
     "SealPlan",
     "SealReport",
     "SealedFile",
+    "StatedInterval",
     "StatedItem",
+    "StatedVersion",
     "VersionComparison",
     "VersionRecord",
+    "statement_csv",
+    "statement_html",
 ]

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from labelvault.client import access, browsing, queries
 from labelvault.client.browsing import LedgerLine, ProjectRecord
+from labelvault.client.exposure import ExposureStatement, make_statement
 from labelvault.client.grants import task_batch_id
 from labelvault.client.home import create_home, read_vault_address
 from labelvault.client.project import Project
@@ -464,3 +465,19 @@ class Client:
         if contractors is not None:
             keys = frozenset(self.contractor(name).key for name in contractors)
         return queries.stated(self.database, self.ledger_entries(), keys, names, start, end)
+
+    def statement(self, surface: str, start: datetime, end: datetime, project: str | None = None) -> ExposureStatement:
+        """State, signed, what could be read at a surface in a window: a verdict for every item version.
+
+        Args:
+            surface: `vendor` (its host, with every desk), `desk:NAME`, `contractor:NAME` or `all`.
+            start: when somebody may first have held it, aware UTC in whole milliseconds.
+            end: when that was over; included.
+            project: only this one's items.
+
+        Raises:
+            FormatError: another surface, a time that the ledger can't hold, or a window that ends before it begins.
+            EnrolmentError, ProjectError: no such contractor, desk or project.
+            LedgerError: the ledger does not hold together.
+        """
+        return make_statement(self, self._log, surface, start, end, project)

@@ -3,8 +3,9 @@
 There is one ledger for each epoch; after a restore the older ones are kept, and no longer appended to.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from labelvault.database import Database
 from labelvault.errors import LedgerError
@@ -12,6 +13,8 @@ from labelvault.ledger.checkpoint import Checkpoint, ledger_origin, sign_checkpo
 from labelvault.ledger.entries import Entry, decode_entry, encode_entry
 from labelvault.ledger.tree import append, leaf_hash, root
 from labelvault.wire.frame import Signer
+
+_PAGE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,21 @@ class Log:
             "SELECT entry FROM ledger_entries WHERE epoch = ? ORDER BY number", self.epoch
         )
         return [bytes(row[0]) for row in rows]
+
+    def stream(self, size: int) -> Iterator[bytes]:
+        """Yield the first entries' exact bytes, in order, few at a time; what is appended meanwhile changes nothing.
+
+        Args:
+            size: how many.
+        """
+        for start in range(0, size, _PAGE):
+            rows = self._database.rows(
+                "SELECT entry FROM ledger_entries WHERE number >= ? AND number < ? ORDER BY number",
+                start,
+                min(start + _PAGE, size),
+            )
+            for (entry,) in rows:
+                yield entry
 
     def page(self, before: int, limit: int) -> list[tuple[int, bytes]]:
         """Return (number, exact bytes) of the entries before a number, newest first.

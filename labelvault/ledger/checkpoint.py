@@ -126,6 +126,15 @@ def verify_checkpoint(text: str, name: str, public_key: bytes, origin: str) -> C
     return checkpoint
 
 
+def claimed_checkpoint(text: str) -> Checkpoint:
+    """Read what a note claims, without verifying it: to find out which key and origin it has to be verified with.
+
+    Raises:
+        FormatError: not a note of a checkpoint.
+    """
+    return _parse(text.partition("\n\n")[0] + "\n")
+
+
 def _parse(text: str) -> Checkpoint:
     match text.split("\n"):
         case [origin, size, encoded, ""] if _SIZE.fullmatch(size):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from labelvault.errors import ForkError, FormatError, LedgerError
-from labelvault.ledger.checkpoint import Checkpoint, verify_checkpoint
+from labelvault.ledger.checkpoint import Checkpoint, claimed_checkpoint, verify_checkpoint
 from labelvault.ledger.entries import MAX_ENTRY_BYTES, Entry, decode_entry
 from labelvault.ledger.note import MAX_NOTE_CHARACTERS
 from labelvault.ledger.tree import leaf_hash, root_of_leaves
@@ -41,11 +41,13 @@ class VerifiedLedger:
         entries: decoded, in order.
         checkpoint: what they were checked against.
         note: the signed checkpoint as text; keep it, to hand in as `older` next time.
+        leaves: the entries' leaf hashes.
     """
 
     entries: tuple[Entry, ...]
     checkpoint: Checkpoint
     note: str
+    leaves: tuple[bytes, ...]
 
 
 def export_ledger(entries: Iterable[bytes], note: str) -> bytes:
@@ -108,7 +110,24 @@ def verify_export(
         fault = _discontinuity(verify_checkpoint(older, name, public_key, origin), leaves)
         if fault:
             raise ForkError(fault, older, note)
-    return VerifiedLedger(tuple(_decode(entry, index) for index, entry in enumerate(raw)), checkpoint, note)
+    return VerifiedLedger(
+        tuple(_decode(entry, index) for index, entry in enumerate(raw)), checkpoint, note, tuple(leaves)
+    )
+
+
+def claims(data: bytes) -> tuple[str, Checkpoint, Entry | None]:
+    """Return what an export says of itself: its checkpoint's note, that read, and its first entry, if it has any.
+
+    Nothing of it is verified: it is for finding out which key and origin to hand to `verify_export`.
+
+    Raises:
+        FormatError: not an export.
+    """
+    first, _, rest = data.partition(b"\n")
+    last = data.rstrip(b"\n").rpartition(b"\n")[2]
+    note = _read_checkpoint(last)
+    checkpoint = claimed_checkpoint(note)
+    return note, checkpoint, _decode(_read_entry(first, 0), 0) if rest else None
 
 
 def _discontinuity(before: Checkpoint, leaves: Sequence[bytes]) -> str:

@@ -183,10 +183,19 @@ def statement_certificate(data: bytes) -> bytes:
     Raises:
         FormatError: not a statement's file.
     """
-    frame = parse_frame(_read_line(data.partition(b"\n")[0], "statement"))
+    frame = parse_frame(statement_frame(data))
     if frame.type != Statement.TYPE:
         raise FormatError("a statement was expected")
     return decode_record(Statement, frame.body).certificate
+
+
+def statement_frame(data: bytes) -> bytes:
+    """Return the signed frame of a statement's file; nothing of it is verified.
+
+    Raises:
+        FormatError: not a statement's file.
+    """
+    return _read_line(data.partition(b"\n")[0], "statement")
 
 
 def _line(name: str, data: bytes) -> bytes:

@@ -1,18 +1,18 @@
 """What a window means for each item: one verdict a version, computed from ledger entries alone.
 
 `labelvault.ledger.exposure` says which leases a surface could give away; here each item version that was ever sealed
-gets the worst that its leases say of it. Entries come from one ledger after another, oldest epoch first; memory grows
-with what was sealed and released, not with the ledger.
+gets the worst that its leases say of it. Entries come once, from one ledger after another, oldest epoch first; memory
+grows with what was sealed, and with leases of the surface that were not closed for good.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from typing import Annotated, Final
 
 from labelvault.ledger.entries import Entry, Released, Sealed, Version
-from labelvault.ledger.exposure import Exposure, open_items
+from labelvault.ledger.exposure import Exposure, OpenLeases
 from labelvault.wire.messages import Id16, Key32, Tier
 from labelvault.wire.schema import Count, OneOf, UInt
 
@@ -61,13 +61,20 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class VersionVerdict:
-    """One item version, and the worst that can be said of it."""
+    """One item version, and the worst that can be said of it.
+
+    Attributes:
+        sealed_at: of its first `sealed` entry; of its first release, if no ledger here says that it was sealed.
+        tasks: by how many different tasks the intervals' leases opened it: for a guideline, those that required it.
+        intervals: when, by whom and how the surface could give it away.
+    """
 
     project: Id16
     item: Id16
     version: Version
     sealed_at: datetime
     verdict: Verdict
+    tasks: Annotated[int, UInt(0, 2**32)]
     intervals: Annotated[tuple[Interval, ...], Count(0, MAX_INTERVALS)]
 
 
@@ -88,41 +95,44 @@ class Window:
     gaps: tuple[tuple[datetime, datetime], ...] = ()
 
 
-def verdicts(read: Callable[[], Iterable[Entry]], window: Window) -> list[VersionVerdict]:
+def verdicts(entries: Iterable[Entry], window: Window) -> list[VersionVerdict]:
     """Return a verdict for every item version that was ever sealed, by project, item and version.
 
     Args:
-        read: yields all entries, oldest ledger first; called more than once.
+        entries: all of them, oldest ledger first; or those that `labelvault.ledger.scan.needed` leaves.
         window: what is asked.
 
     Raises:
         FormatError: a time that can't stand on the wire, or a window that ends before it begins.
     """
-    exposures: dict[tuple[bytes, int], list[Exposure]] = {}
-    for exposure in open_items(read(), contractors=window.contractors, start=window.start, end=window.end):
-        exposures.setdefault((exposure.item, exposure.version), []).append(exposure)
-    sealed: dict[tuple[bytes, int], Sealed] = {}
+    leases = OpenLeases(window.contractors, window.start, window.end)
+    sealed: dict[tuple[bytes, int], tuple[bytes, datetime]] = {}
     marks: dict[tuple[bytes, int], int] = {}
-    tasks: dict[bytes, bytes] = {}
-    for entry in read():
+    for entry in entries:
         match entry:
-            case Sealed() if window.project in (None, entry.project):
-                sealed.setdefault((entry.item, entry.version), entry)
-            case Released() if window.project in (None, entry.project):
-                if entry.contractor in window.contractors:
-                    tasks[entry.lease_id] = entry.task
+            case Sealed():
+                sealed.setdefault((entry.item, entry.version), (entry.project, entry.at))
+            case Released():
                 mark = _mark(entry, window)
                 for item in entry.items:
                     key = (item.item, item.version)
                     marks[key] = marks.get(key, 0) | mark
+                    # Lost with a ledger's end, perhaps; what was released is stated all the same.
+                    sealed.setdefault(key, (entry.project, entry.issued_at))
             case _:
-                continue
+                pass
+        leases.take(entry)
+    exposures: dict[tuple[bytes, int], list[Exposure]] = {}
+    for exposure in leases.exposures():
+        exposures.setdefault((exposure.item, exposure.version), []).append(exposure)
     found = []
-    for key, entry in sorted(sealed.items(), key=lambda each: (each[1].project, *each[0])):
+    for key, (project, sealed_at) in sorted(sealed.items(), key=lambda each: (each[1][0], *each[0])):
+        if window.project not in (None, project):
+            continue
         shown = exposures.get(key, [])
-        verdict = _verdict(entry, shown, marks.get(key, 0), window)
-        intervals = _intervals(shown, tasks)
-        found.append(VersionVerdict(entry.project, entry.item, entry.version, entry.at, verdict, intervals))
+        verdict = _verdict(sealed_at, shown, marks.get(key, 0), window)
+        tasks = len({exposure.task for exposure in shown})
+        found.append(VersionVerdict(project, *key, sealed_at, verdict, tasks, _intervals(shown)))
     return found
 
 
@@ -137,12 +147,12 @@ def _mark(released: Released, window: Window) -> int:
     return _HERE if released.contractor in window.contractors else _ELSEWHERE
 
 
-def _verdict(sealed: Sealed, exposures: Sequence[Exposure], marks: int, window: Window) -> str:
+def _verdict(sealed_at: datetime, exposures: Sequence[Exposure], marks: int, window: Window) -> str:
     if any(exposure.reason != "not-erased" for exposure in exposures):
         return "exposed"
     # Any release may be missing, to any key and for up to a lease's whole life: nothing better can be said of what
     # there was to release.
-    if any(sealed.at <= to for _, to in window.gaps):
+    if any(sealed_at <= to for _, to in window.gaps):
         return "unknown"
     if exposures:
         return "unconfirmed"
@@ -153,14 +163,14 @@ def _verdict(sealed: Sealed, exposures: Sequence[Exposure], marks: int, window: 
     return "never-opened"
 
 
-def _intervals(exposures: Sequence[Exposure], tasks: dict[bytes, bytes]) -> tuple[Interval, ...]:
+def _intervals(exposures: Sequence[Exposure]) -> tuple[Interval, ...]:
     """Draw overlapping leases of one contractor together; a guideline may have been opened with each of its tasks."""
     alike: dict[_Kind, list[Interval]] = {}
     for exposure in sorted(exposures, key=lambda each: (each.since, each.until, each.lease_id)):
         new = Interval(
             contractor=exposure.contractor,
             tier=exposure.tier,
-            task=tasks[exposure.lease_id],
+            task=exposure.task,
             leases=1,
             since=exposure.since,
             until=exposure.until,

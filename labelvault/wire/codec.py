@@ -66,6 +66,21 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Value:
     return value
 
 
+def decode_own(data: bytes) -> Value:
+    """Decode bytes that `encode` wrote, and that a hash proves to be those: nothing is checked but that they decode.
+
+    It takes a tenth of the time that `decode` takes. Never for what came from elsewhere.
+
+    Raises:
+        FormatError: no msgpack at all.
+    """
+    try:
+        value: Value = msgpack.unpackb(data, raw=False)
+    except Exception as error:
+        raise FormatError("not msgpack") from error
+    return value
+
+
 def _check_size(data: bytes, max_bytes: int) -> None:
     if len(data) > max_bytes:
         raise FormatError(f"{len(data)} bytes, more than the {max_bytes} allowed")

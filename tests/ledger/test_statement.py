@@ -28,7 +28,7 @@ from tests.ledger.test_verdicts import sealed
 
 ISSUER, THIEF = SigningKey.generate(), SigningKey.generate()
 HISTORY = (sealed(), sealed(OTHER), released(1, 0), released(2, -60, BEN), closed(2, -30, contractor=BEN))
-ROWS = verdicts(lambda: iter(HISTORY), Window(frozenset({ADA}), START, END))
+ROWS = verdicts(HISTORY, Window(frozenset({ADA}), START, END))
 STATEMENT = Statement(
     client=b"c" * 32,
     project=None,
@@ -52,7 +52,7 @@ def test_a_statement_comes_back_with_its_rows() -> None:
     signed, rows = read_statement(FILE, ISSUER.public_key)
     assert signed.message == STATEMENT
     assert list(rows) == ROWS
-    assert verdicts(lambda: iter(HISTORY), signed.message.window()) == ROWS
+    assert verdicts(HISTORY, signed.message.window()) == ROWS
     assert statement_certificate(FILE) == b"certificate"
     assert (STATEMENT.totals.exposed, STATEMENT.totals.never_opened, STATEMENT.totals.rows) == (1, 1, 2)
 

@@ -19,7 +19,7 @@ def sealed(item: bytes = TASK, version: int = 1, minutes: float = -600, project:
 
 
 def found(*entries: Entry, window: Window = WINDOW) -> list[VersionVerdict]:
-    return verdicts(lambda: iter(entries), window)
+    return verdicts(entries, window)
 
 
 def only(*entries: Entry, window: Window = WINDOW) -> VersionVerdict:

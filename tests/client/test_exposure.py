@@ -1,0 +1,307 @@
+"""The client's exposure statement: named, signed, complete or not, and shown as page and CSV without harm."""
+
+import csv
+import html
+import io
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import zlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from labelvault.client import ExposureStatement, statement_csv, statement_html
+from labelvault.client.exposure_plot import SERIES, timeline
+from labelvault.client.exposure_words import INCOMPLETE, headline, remarks, why
+from labelvault.errors import EnrolmentError, FormatError, LedgerError, ProjectError
+from labelvault.ledger.statement import read_statement
+from labelvault.wire.tiers import WAIVED
+from tests.client.exposing import HOSTILE, History
+from tests.world import MINUTE, World, dump, rows, write_file
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+
+
+@pytest.fixture
+def history(world: World) -> History:
+    """Something to state."""
+    return History(world)
+
+
+def stated(history: History, surface: str = "vendor") -> ExposureStatement:
+    return history.world.lab.statement(surface, history.start, history.end)
+
+
+def by_name(found: ExposureStatement) -> dict[str, str]:
+    return {item.name: item.verdict for item in found.items}
+
+
+def test_every_item_gets_its_verdict_by_name(history: History) -> None:
+    """For the vendor's host, a device, and all: the worst of an item's versions, with who and through what."""
+    history.move_on()
+    at_vendor = stated(history)
+    assert by_name(at_vendor) == {
+        "one": "closed-before",
+        "two": "unconfirmed",
+        "three": "exposed",
+        "four": "elsewhere",
+        "five": "never-opened",
+        "how.md": "exposed",
+        "picture.png": "exposed",
+        "score.md": "never-opened",
+        "answers.jsonl": "never-opened",
+    }
+    guideline = next(item for item in at_vendor.items if item.name == "how.md")
+    assert [(version.version, version.verdict) for version in guideline.versions] == [(1, "exposed"), (2, "exposed")]
+    assert any("through 2 tasks" in line for line in why(guideline))
+    assert at_vendor.contractors == at_vendor.waived == ("desk 7",)
+    assert by_name(stated(history, "desk:desk 7")) == by_name(at_vendor)
+    assert by_name(stated(history, "contractor:ada"))["four"] == "exposed"
+    assert by_name(stated(history, "contractor:ada"))["three"] == "elsewhere"
+    assert stated(history, "all").totals()["exposed"] == 4
+
+
+def test_the_statement_is_signed_and_changes_nothing(history: History) -> None:
+    """Its file is the issuer's, with a row for each version; stating leaves ledger and catalog as they were."""
+    before = dump(history.world.client_db)
+    found = stated(history)
+    signed, rows_ = read_statement(found.file, history.world.lab.certificate.message.issuer)
+    assert signed.message == found.statement
+    assert len(rows_) == sum(len(item.versions) for item in found.items) == 10
+    assert dump(history.world.client_db) == before
+
+
+def test_a_window_that_the_ledger_has_not_outlived_is_incomplete(history: History) -> None:
+    """Loudly, until the ledger has an entry after its end; a window in the future, too."""
+    assert not stated(history).statement.complete
+    assert remarks(stated(history))[0] == INCOMPLETE
+    history.move_on()
+    assert stated(history).statement.complete
+    assert INCOMPLETE not in remarks(stated(history))
+    future = history.world.lab.statement("vendor", history.start, history.world.clock() + timedelta(days=1))
+    assert not future.statement.complete
+
+
+def test_words_say_what_was_waived(history: History) -> None:
+    """The weaker statement, in so many words, and the result in one sentence."""
+    found = stated(history)
+    assert any(WAIVED in remark and "desk 7" in remark for remark in remarks(found))
+    assert headline(found).startswith("3 of 9 items could be read at the vendor's host between ")
+    assert not any(WAIVED in remark for remark in remarks(stated(history, "contractor:ada")))
+
+
+@pytest.mark.parametrize(
+    ("surface", "kind"),
+    [
+        ("desk:ada", EnrolmentError),
+        ("desk:nobody", EnrolmentError),
+        ("contractor:", FormatError),
+        ("host", FormatError),
+    ],
+)
+def test_another_surface_is_refused(history: History, surface: str, kind: type[Exception]) -> None:
+    """What is no surface, and a helper that is called a desk."""
+    with pytest.raises(kind):
+        stated(history, surface)
+
+
+def test_windows_and_projects_are_checked(history: History) -> None:
+    """Backwards, naive, and a project that is not there."""
+    lab = history.world.lab
+    for start, end in ((history.end, history.start), (history.start.replace(tzinfo=None), history.end)):
+        with pytest.raises(FormatError):
+            lab.statement("vendor", start, end)
+    with pytest.raises(ProjectError):
+        lab.statement("vendor", history.start, history.end, "none")
+    other = lab.create_project("other")
+    assert lab.statement("vendor", history.start, history.end, other.name).items == ()
+
+
+def test_L2_a_ledger_that_was_changed_is_not_stated(history: History) -> None:
+    """An entry that was altered in the database gives another root: no statement is made of it."""
+    database = history.world.lab.database
+    (data,) = database.row("SELECT entry FROM ledger_entries WHERE number = 9") or ()
+    with database.transaction():
+        database.execute("UPDATE ledger_entries SET entry = ? WHERE number = 9", data[:-30] + b"!" + data[-29:])
+    with pytest.raises(LedgerError):
+        stated(history)
+
+
+def hostile(history: History) -> ExposureStatement:
+    """A statement in which an item's name and a contractor's would act if they could."""
+    world = history.world
+    write_file(world.source, "tasks/w3.jsonl", rows(HOSTILE))
+    world.project.seal(world.source)
+    eve = world.contractor("eve")
+    world.enrol(eve, "\u202e@SUM(1)<b>")
+    joined = world.join(eve, "\u202e@SUM(1)<b>")
+    history.issuer.handle(world.ask(eve, joined, world.task(HOSTILE)).data)
+    history.move_on()
+    return world.lab.statement("all", history.start, world.clock())
+
+
+def test_X6_csv_cells_are_no_formulas(history: History) -> None:
+    """Names that begin like a formula are quoted as text; a line each for every interval."""
+    read = list(csv.DictReader(io.StringIO(statement_csv(hostile(history)).decode("utf-8-sig"))))
+    assert any(line["name"] == "'" + HOSTILE for line in read)
+    assert any(line["contractor"].startswith("\\u202e@SUM") for line in read)
+    for line in read:
+        assert not any(str(value).lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "|")) for value in line.values())
+    assert {line["verdict"] for line in read if not line["contractor"]} >= {"never-opened", "closed-before"}
+
+
+def test_X6_the_page_is_inert(history: History) -> None:
+    """No script, no address, nothing unescaped, and a policy that lets nothing in but its own style."""
+    page = statement_html(hostile(history)).decode()
+    assert "<script" not in page
+    assert "\u202e" not in page
+    assert html.escape(HOSTILE) in page
+    # No element brings an address, a style or a handler of its own.
+    assert not re.search(r"<[^>]*\s(src|href|srcset|style|on\w+)\s*=", page)
+    assert not re.search(r"url\(|@import|<(img|link|iframe|object|embed|base|form)\b", page)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_the_page_says_it_all(history: History) -> None:
+    """Headline, remarks, totals, each item, rules, limits and how to verify."""
+    history.move_on()
+    found = stated(history)
+    text = html.unescape(statement_html(found).decode())
+    for words in (
+        headline(found),
+        *remarks(found),
+        *(line for item in found.items for line in why(item)),
+        *(item.name for item in found.items),
+        "labelvault verify-statement",
+        found.fingerprint,
+        "What it does not say",
+    ):
+        assert words in text, words
+
+
+def test_the_timeline_counts_each_version_once(history: History) -> None:
+    """In the window's middle: three versions at the desk, then four with the new guideline; the doubt goes on."""
+    history.move_on()
+    line = timeline(stated(history))
+    assert set(line.counts) == set(SERIES)
+    step = (line.end - line.start) / len(line.counts["desk-waived"])
+
+    def at(minutes: int) -> dict[str, int]:
+        place = (history.start + minutes * MINUTE - line.start) // step
+        return {name: counts[place] for name, counts in line.counts.items() if counts[place]}
+
+    # `two`, the guideline and the picture are in doubt from before; at the desk the latter two count as open.
+    assert at(5) == {"unconfirmed": 3}
+    assert at(15) == {"desk-waived": 3, "unconfirmed": 1}
+    assert at(25) == {"desk-waived": 4, "unconfirmed": 1}
+    assert line.most == 5
+
+
+class Listener:
+    """A proxy that would see whatever a browser asks for."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            with connection:
+                connection.settimeout(2)
+                line = connection.recv(4096)
+                if line == b"end":
+                    return
+                self.asked.append(line)
+
+    def close(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(b"end")
+        self._thread.join()
+        self._socket.close()
+
+
+def browse(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
+    """Open a page in a browser without a window, with a home of its own."""
+    assert CHROMIUM
+    fixed = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions")
+    return subprocess.run(
+        [CHROMIUM, *fixed, *quiet, f"--user-data-dir={folder / 'profile'}", *options, page.as_uri()],
+        capture_output=True,
+        check=True,
+        timeout=120,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TZ": "UTC"},
+    )
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; .ci/run installs it")
+@pytest.mark.parametrize("width", [1100, 500])
+def test_X6_a_browser_shows_the_plot_and_asks_for_nothing(history: History, tmp_path: Path, width: int) -> None:
+    """Rendered as it is meant to be: the plot's colours are on the picture, and no request left the page."""
+    page = tmp_path / "statement.html"
+    page.write_bytes(statement_html(hostile(history)))
+    listener = Listener()
+    try:
+        shot = (f"--proxy-server=http://127.0.0.1:{listener.port}", f"--window-size={width},1800")
+        browse(page, tmp_path, *shot, "--screenshot=shot.png")
+        dom = browse(page, tmp_path, *shot, "--dump-dom").stdout.decode()
+    finally:
+        listener.close()
+    # The browser itself may look for its maker; the page has no address to ask for but those of its hostile names.
+    assert not [line for line in listener.asked if b"evil.example" in line or b"statement" in line]
+    assert '<path class="s-desk-waived"' in dom
+    assert "evil.example" not in re.sub(r">[^<]*<", "><", dom)
+    colours = pixels(tmp_path / "shot.png")
+    for colour in ((0xB3, 0x26, 0x1E), (0xD9, 0xA5, 0x14), (0xE6, 0xEC, 0xF7)):
+        assert colours.get(colour, 0) > 500, colour
+
+
+def pixels(file: Path) -> dict[tuple[int, int, int], int]:
+    """Count a PNG's colours (8 bits a channel, not interlaced, as browsers write them)."""
+    data = file.read_bytes()
+    place, packed, head = 8, b"", b""
+    while place < len(data):
+        size, kind = struct.unpack(">I4s", data[place : place + 8])
+        body = data[place + 8 : place + 8 + size]
+        head = body if kind == b"IHDR" else head
+        packed += body if kind == b"IDAT" else b""
+        place += 12 + size
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head)
+    assert (depth, interlaced) == (8, 0)
+    step = {2: 3, 6: 4}[colour]
+    flat = zlib.decompress(packed)
+    before = bytearray(width * step)
+    counts: dict[tuple[int, int, int], int] = {}
+    for row in range(height):
+        start = row * (width * step + 1)
+        filtered, line = flat[start], bytearray(flat[start + 1 : start + 1 + width * step])
+        for at in range(len(line)):
+            left = line[at - step] if at >= step else 0
+            up, corner = before[at], before[at - step] if at >= step else 0
+            line[at] = (line[at] + (0, left, up, (left + up) // 2, nearest(left, up, corner))[filtered]) & 0xFF
+        for at in range(0, len(line), step):
+            name = (line[at], line[at + 1], line[at + 2])
+            counts[name] = counts.get(name, 0) + 1
+        before = line
+    return counts
+
+
+def nearest(left: int, up: int, corner: int) -> int:
+    """PNG's fourth filter, by Paeth."""
+    return min((left, up, corner), key=lambda each: abs(left + up - corner - each))
