@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from labelvault.cli.completion import ITEMS, JOINED
+from labelvault.cli.contractor_choice import choose
 from labelvault.cli.contractor_home import approval_options, approving, contractor_options, opened
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, moment, span
@@ -36,9 +37,10 @@ def add_to(group: click.Group) -> None:
     epilog=examples(
         "labelvault contractor open 576429f50825042cda7fff69d5eae683",
         "labelvault contractor open 576429f50825042cda7fff69d5eae683 --to ./task",
+        "labelvault contractor open --renew",
     ),
 )
-@click.argument("item", type=ID_START, shell_complete=ITEMS)
+@click.argument("item", type=ID_START, required=False, shell_complete=ITEMS)
 @click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Write the task's files (0600) and return.")
 @click.option(
     "--grant",
@@ -67,7 +69,7 @@ def add_to(group: click.Group) -> None:
 @approval_options
 @contractor_options
 def open_item(
-    item: str,
+    item: str | None,
     to: Path | None,
     renew: bool,
     grant: str | None,
@@ -81,12 +83,12 @@ def open_item(
 ) -> None:
     """Open the task ITEM and show it with what it requires, until Enter, Ctrl-C or the end of its time.
 
-    The id may be shortened where this home has opened the task before.
+    The id may be shortened where this home has opened the task before. Without it, choose from what is at hand.
     The key and the text live in a process of their own, which exits before the receipt says so. With --to the
     files stay until `labelvault contractor close LEASE`. With --json the text is not shown.
     """
     with opened(home, passphrase) as me:
-        task, grant_id = _task(me, item), _grant(me, grant)
+        task, grant_id = choose(me, out) if item is None else _task(me, item), _grant(me, grant)
         if not offline:
             out.note("Asking the issuer...")
         ways = approving(out, approval_timeout, approvals)
