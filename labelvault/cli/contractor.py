@@ -24,7 +24,7 @@ from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, span, table
 from labelvault.cli.prompts import ask_fingerprint
 from labelvault.cli.values import ID_START, PUBLIC_KEY, the_one
-from labelvault.contractor import Contractor, Membership, OpeningRecord
+from labelvault.contractor import Contractor, HeldLease, Membership, OpeningRecord
 from labelvault.contractor.presence_desks import check_words
 from labelvault.crypto.verify import SIGNATURE_BYTES
 from labelvault.keys.cards import read_card
@@ -181,8 +181,9 @@ def list_openings(home: Path, passphrase: Passphrase, out: Output) -> None:
     now = datetime.now(UTC)
     with opened(home, passphrase) as me:
         grants = me.memberships()
-        openings, answers = me.openings(), me.submissions()
+        openings, answers, held = me.openings(), me.submissions(), me.ahead.leases()
     facts = {
+        "at_hand": [{"item": each.outer.item, "expires_at": each.outer.expires_at} for each in held],
         "joined": _membership_facts(grants[0]) if grants else None,
         "grants": [_membership_facts(each) for each in grants],
         "openings": [opening_facts(each, now) for each in openings],
@@ -192,8 +193,14 @@ def list_openings(home: Path, passphrase: Passphrase, out: Output) -> None:
         facts,
         *([_membership(grants[0]), _grants(grants, now)] if grants else ["Not joined yet."]),
         _openings(openings, now),
+        *([_at_hand(held, now)] if held else []),
         *([submissions_table(answers)] if answers else []),
     )
+
+
+def _at_hand(held: list[HeldLease], now: datetime) -> Any:
+    rows = [(each.outer.item, span(each.outer.expires_at - now)) for each in held]
+    return table("Leases at hand", ["task", "left"], rows)
 
 
 def _grants(grants: list[Membership], now: datetime) -> Any:

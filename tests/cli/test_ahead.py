@@ -20,8 +20,13 @@ def test_a_file_goes_out_and_comes_back_and_opens_with_no_issuer(world):
     assert "1 as before" in world.client(*words).out
     taken = world.contractor("import", leases, "--json").json
     assert (taken["taken"], taken["over"], taken["status_older"]) == (1, 0, False)
+    (at_hand,) = world.contractor("list", "--json").json["at_hand"]
+    assert at_hand["item"] == world.tasks["fa-1042"]
+    assert "Leases at hand" in world.contractor("list").out
+    assert world.tasks["fa-1042"] in world.contractor("open", "--json").json["error"]["message"]
     ran = world.contractor("open", world.tasks["fa-1042"], "--offline")
     assert ran.code == exits.OK, ran
+    assert world.contractor("list", "--json").json["at_hand"] == []
     assert "taxi around the whole fjord" in ran.out
     once = world.contractor("open", world.tasks["fa-1042"], "--offline")
     assert once.code == exits.REFUSED
