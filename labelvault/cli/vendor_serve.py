@@ -1,6 +1,7 @@
 """`labelvault vendor serve`: the vault over HTTP, for a platform that does not mount it in its own application."""
 
 import asyncio
+import logging
 import os
 import socket
 import stat
@@ -47,6 +48,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tls-cert", type=_FILE, metavar="FILE", help="PEM certificate chain.")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="PEM private key; 0600.")
 @click.option("--behind-proxy", is_flag=True, help="TLS ends at a proxy in front of this; it listens for plain HTTP.")
+@click.option("--log", is_flag=True, help="One line for each request on stderr: when, what, who, status, time taken.")
 @home_option("vendor")
 @click.option("--vault", metavar="URL", help="The vault, instead of the one that init stored in the home.")
 @json_option
@@ -58,6 +60,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     behind_proxy: bool,
+    log: bool,
     home: Path,
     vault: str | None,
     out: Output,
@@ -92,10 +95,21 @@ def serve(
             out.warn(
                 f"bound to no client or contractor, so they may use all items and mailboxes: {tokens.unbound} tokens"
             )
+        if log:
+            _log_requests()
         out.note("Serving; Ctrl-C ends.")
         out.result({"listening": address, "pid": os.getpid()}, address)
         asyncio.run(_serve(service, listening, ending, tls_cert, tls_key))
     out.note("Ended.")
+
+
+def _log_requests() -> None:
+    """Let the service's own lines through: operation, caller's name, status and time, and no path, id or address."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    requests = logging.getLogger("labelvault.vendor.http")
+    requests.addHandler(handler)
+    requests.setLevel(logging.INFO)
 
 
 def _check_listening(

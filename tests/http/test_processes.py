@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -113,6 +114,22 @@ def test_serve_without_tokens_serves_this_machine_only(vault_url):
         _, err = running.communicate(timeout=20)
     assert running.returncode == 0
     assert "no tokens" in err
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_serve_logs_requests_only_when_asked(vault_url, tokens, log):
+    """A line has operation, caller, status and time; no token, path, mailbox or message."""
+    words = ["--token-file", tokens, *(["--log"] if log else [])]
+    with served(vault_url, *words, host="127.0.0.1") as (address, running):
+        with closing(open_relay(address, token=TOKEN)) as relay:
+            relay.post(BOX, b"a message that no log shows")
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    lines = [line for line in err.splitlines() if "post" in line]
+    assert len(lines) == log
+    assert all(re.fullmatch(r"\S+ \S+ post 'lab' 204 \d+ ms", line) for line in lines)
+    for secret in (TOKEN, BOX.hex(), "a message"):
+        assert secret not in err
 
 
 @pytest.mark.parametrize(
