@@ -480,4 +480,4 @@ class Client:
             EnrolmentError, ProjectError: no such contractor, desk or project.
             LedgerError: the ledger does not hold together.
         """
-        return make_statement(self, self._log, surface, start, end, project)
+        return make_statement(self, surface, start, end, project)

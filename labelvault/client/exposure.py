@@ -1,6 +1,6 @@
 """The exposure statement as a client reads it: signed, with the catalog's names for what the ledger knows by ids."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from labelvault.errors import EnrolmentError, FormatError, LedgerError
 from labelvault.issuer.log import Log
-from labelvault.ledger.checkpoint import verify_checkpoint
+from labelvault.ledger.checkpoint import issuer_key_name, verify_checkpoint
 from labelvault.ledger.scan import Reading, naming, needed
 from labelvault.ledger.statement import StatedLedger, Statement, write_statement
 from labelvault.ledger.stating import LedgerView, Question, state
 from labelvault.ledger.verdicts import VERDICTS, Interval, VersionVerdict
 from labelvault.wire.frame import open_frame
-from labelvault.wire.messages import Grant
+from labelvault.wire.messages import Grant, IssuerCertificate
 
 if TYPE_CHECKING:
     from labelvault.client.client import Client
@@ -110,7 +110,7 @@ class ExposureStatement:
 
 
 def make_statement(
-    client: "Client", log: Log, surface: str, start: datetime, end: datetime, project: str | None
+    client: "Client", surface: str, start: datetime, end: datetime, project: str | None
 ) -> ExposureStatement:
     """State a window; see `Client.statement`."""
     kind, key = _surface(client, surface)
@@ -119,9 +119,7 @@ def make_statement(
     at = client.now()
     question = Question(kind, key, start, end, project_id)
     certificate = client.certificate
-    statement, rows = state(
-        [_view(client, log)], question, client=client.client_id, certificate=certificate.data, at=at
-    )
+    statement, rows = state(_views(client), question, client=client.client_id, certificate=certificate.data, at=at)
     names = {record.key: record.name for record in client.contractors()}
     waived = _waived(client) & set(statement.contractors)
     return ExposureStatement(
@@ -150,28 +148,36 @@ def _surface(client: "Client", surface: str) -> tuple[str, bytes | None]:
     return kind, record.key
 
 
-def _view(client: "Client", log: Log) -> LedgerView:
-    """Return the ledger in `client.db`, streamed; what it holds is what its newest checkpoint signs.
+def _views(client: "Client") -> list[LedgerView]:
+    """Return the ledgers of all epochs, oldest first, streamed; what they hold is what their checkpoints sign.
 
     Raises:
         LedgerError: it is not.
     """
-    issuer = client.issuer_identity
-    checkpoint = verify_checkpoint(log.newest_checkpoint(), issuer.name, issuer.signer.public_key, log.origin)
+    # Of several certificates for one epoch the newest counts: its key signed the newest checkpoint.
+    issuers: dict[bytes, bytes] = {}
+    for (frame,) in client.database.rows("SELECT frame FROM certificates ORDER BY serial"):
+        certificate = open_frame(bytes(frame), IssuerCertificate, client.identity_key).message
+        issuers[certificate.epoch] = certificate.issuer
+    return [_view(client, Log(client.database, client.client_id, epoch), key) for epoch, key in issuers.items()]
+
+
+def _view(client: "Client", log: Log, issuer: bytes) -> LedgerView:
+    name = issuer_key_name(client.client_id)
+    checkpoint = verify_checkpoint(log.newest_checkpoint(), name, issuer, log.origin)
     size = checkpoint.size
     reading = Reading()
     named = list(naming(reading.through(log.stream(size))))
     if (reading.size, reading.root) != (size, checkpoint.root):
-        raise LedgerError("the ledger's entries are not those that its newest checkpoint covers")
+        raise LedgerError("a ledger's entries are not those that its newest checkpoint covers")
 
     def root_at(count: int) -> bytes:
         start = Reading()
-        for _ in start.through(log.stream(count)):
-            pass
+        deque(start.through(log.stream(count)), maxlen=0)
         return start.root
 
     return LedgerView(
-        stated=StatedLedger(client.certificate.message.epoch, size, checkpoint.root),
+        stated=StatedLedger(log.epoch, size, checkpoint.root),
         naming=lambda: named,
         needed=lambda: needed(log.stream(size)),
         latest=reading.latest,

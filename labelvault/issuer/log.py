@@ -120,7 +120,8 @@ class Log:
         """
         for start in range(0, size, _PAGE):
             rows = self._database.rows(
-                "SELECT entry FROM ledger_entries WHERE number >= ? AND number < ? ORDER BY number",
+                "SELECT entry FROM ledger_entries WHERE epoch = ? AND number >= ? AND number < ? ORDER BY number",
+                self.epoch,
                 start,
                 min(start + _PAGE, size),
             )

@@ -1,6 +1,7 @@
 """The client's exposure statement: named, signed, complete or not, and shown as page and CSV without harm."""
 
 import csv
+import dataclasses
 import html
 import io
 import os
@@ -20,7 +21,11 @@ from labelvault.client import ExposureStatement, statement_csv, statement_html
 from labelvault.client.exposure_plot import SERIES, timeline
 from labelvault.client.exposure_words import INCOMPLETE, headline, remarks, why
 from labelvault.errors import EnrolmentError, FormatError, LedgerError, ProjectError
+from labelvault.issuer.log import Log
+from labelvault.ledger.entries import Certified, Restored
+from labelvault.ledger.scan import Reading
 from labelvault.ledger.statement import read_statement
+from labelvault.wire.frame import sign_message
 from labelvault.wire.tiers import WAIVED
 from tests.client.exposing import HOSTILE, History
 from tests.world import MINUTE, World, dump, rows, write_file
@@ -131,6 +136,29 @@ def test_L2_a_ledger_that_was_changed_is_not_stated(history: History) -> None:
         database.execute("UPDATE ledger_entries SET entry = ? WHERE number = 9", data[:-30] + b"!" + data[-29:])
     with pytest.raises(LedgerError):
         stated(history)
+
+
+def test_R8_a_ledger_that_follows_another_is_stated_with_it(history: History) -> None:
+    """After a restore the older ledger's items are there, and unknown at best; the gap is in the statement."""
+    history.move_on()
+    lab = history.world.lab
+    old, size = lab.certificate.message, len(lab.ledger_entries())
+    reading = Reading()
+    list(reading.through(Log(lab.database, lab.client_id, old.epoch).stream(size)))
+    now = history.world.clock.advance(MINUTE)
+    newer = dataclasses.replace(old, serial=2, epoch=b"n" * 16, not_before=now, at=now)
+    signed = sign_message(newer, lab.identity())
+    log = Log(lab.database, lab.client_id, newer.epoch)
+    with lab.database.transaction():
+        lab.database.execute("INSERT INTO certificates VALUES (2, ?)", signed.data)
+        log.append(Certified(now, newer.issuer, 2, signed.hash, newer.epoch))
+        log.append(Restored(now, old.epoch, size, reading.root, history.end))
+        log.sign(lab.issuer_identity.name, lab.issuer_identity.signer)
+    found = history.world.open_client().statement("vendor", history.start, history.end)
+    assert [each.epoch for each in found.statement.ledgers] == [old.epoch, newer.epoch]
+    assert [(gap.since, gap.until) for gap in found.statement.gaps] == [(reading.latest, now)]
+    assert (found.totals()["exposed"], found.totals()["unknown"]) == (3, 6)
+    assert any("the ledger has a gap" in remark for remark in remarks(found))
 
 
 def hostile(history: History) -> ExposureStatement:
