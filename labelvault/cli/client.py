@@ -20,12 +20,13 @@ from labelvault.cli import (
     client_versions,
 )
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, facts_table
 from labelvault.client import Client, PassphraseRoot
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """The AI lab: seals projects, grants access, answers requests, keeps the ledger. Holds every key."""
 
@@ -55,7 +56,7 @@ def init(vault: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     )
 
 
-@command.group()
+@command.group(cls=Group)
 def project() -> None:
     """Projects: a folder of guidelines, rubrics, gold and tasks under one key."""
 

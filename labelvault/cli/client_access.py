@@ -9,6 +9,7 @@ import click
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.completion import BATCHES, CONTRACTORS, GRANTS, PROJECTS
 from labelvault.cli.files import read_input, write_output
+from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment
 from labelvault.cli.prompts import ask_fingerprint
@@ -184,7 +185,7 @@ def _warn_unless(out: Output, posted: bool) -> None:
         )
 
 
-@click.group()
+@click.group(cls=Group)
 def revoke() -> None:
     """Take access away, from now on."""
 

@@ -6,6 +6,7 @@ import click
 
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.files import read_text, write_output
+from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, facts_table
 from labelvault.cli.signals import told_to_end
@@ -18,7 +19,7 @@ def add_to(group: click.Group) -> None:
     group.add_command(ledger)
 
 
-@click.group()
+@click.group(cls=Group)
 def issuer() -> None:
     """The service that answers contractors' requests; the only place that lets a key out."""
 
@@ -76,7 +77,7 @@ def _show(report: AnswerReport, out: Output) -> None:
         out.result(_facts(report), _line(report))
 
 
-@click.group()
+@click.group(cls=Group)
 def ledger() -> None:
     """The append-only record of every release and denial."""
 

@@ -20,6 +20,7 @@ from labelvault.cli.completion import LEASES
 from labelvault.cli.contractor_home import contractor_options, opened
 from labelvault.cli.contractor_submit import submission_facts, submissions_table
 from labelvault.cli.files import read_input, read_text, write_output
+from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, facts_table, moment, span, table
 from labelvault.cli.prompts import ask_fingerprint
@@ -32,7 +33,7 @@ from labelvault.wire.ids import parse_hex_id
 from labelvault.wire.tiers import STATEMENTS
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """A labeler's device, or a desk: asks for one task at a time and forgets it on close."""
 

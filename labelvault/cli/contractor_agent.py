@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from labelvault.cli.contractor_home import contractor_options
+from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples, home_option, json_option
 from labelvault.cli.output import Output, cell, facts_table, span, table
 from labelvault.cli.values import DURATION
@@ -18,7 +19,7 @@ def add_to(group: click.Group) -> None:
     group.add_command(agent)
 
 
-@click.group()
+@click.group(cls=Group)
 def agent() -> None:
     """Unlock once: a process that signs for the other commands, for a bounded time, and gives no key out."""
 

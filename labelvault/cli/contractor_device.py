@@ -8,6 +8,7 @@ import click
 
 from labelvault.cli.contractor_home import device_options, opened_device
 from labelvault.cli.files import read_input, write_output
+from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, facts_table, moment, span, table
 from labelvault.cli.prompts import ask_fingerprint, ask_whether
@@ -20,7 +21,7 @@ def add_to(group: click.Group) -> None:
     group.add_command(device)
 
 
-@click.group()
+@click.group(cls=Group)
 def device() -> None:
     """Your own phone or laptop, without which a desk opens nothing: enrol it here, approve with contractor approve."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from labelvault.cli.groups import Group
 from labelvault.cli.homes import read_address, write_address
 from labelvault.cli.listing import Id
 from labelvault.cli.options import examples, home_option, json_option
@@ -29,7 +30,7 @@ def _existing(address: str) -> Vault:
     return Vault.open(address)
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """The platform: keeps sealed items, relays messages, hands out queues. Holds no key."""
 

@@ -67,3 +67,15 @@ def test_the_page_lists_every_command():
     listed = [line.partition("  ")[0] for line in page.split("```\n")[1].splitlines()]
     assert len(listed) == len(set(listed))
     assert set(listed) == {f"labelvault {' '.join(words)}" for words in COMMANDS}
+
+
+@pytest.mark.parametrize(
+    "words", sorted({words[:depth] for words in COMMANDS for depth in range(1, len(words))}), ids=" ".join
+)
+def test_lists_of_commands_cut_no_sentence(words, cli, monkeypatch):
+    """What a command does is said whole, also at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = cli(*words, "--help").out
+    assert "Commands:" in shown
+    assert "..." not in shown.partition("Commands:")[2]
+    assert max(map(len, shown.splitlines())) <= 80
