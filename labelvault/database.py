@@ -6,7 +6,7 @@ WAL with synchronous=FULL: in a power-cut simulation no acknowledged commit was 
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +118,36 @@ class Database:
             finally:
                 self._depth = 0
 
+    @contextmanager
+    def erasing(self) -> Iterator[None]:
+        """Overwrite with zeros what transactions in the block delete or replace, as far as they reach into the file."""
+        with self._lock:
+            self._run("PRAGMA secure_delete=ON", ())
+            try:
+                yield
+            finally:
+                self._run("PRAGMA secure_delete=OFF", ())
+
+    def rewrite(self) -> None:
+        """Rewrite the whole file and empty its write-ahead log: what was deleted is in neither afterwards.
+
+        Takes memory of about the file's size. What `keys.files.erase_file` can't promise of the medium, this can't
+        either.
+
+        Raises:
+            StoreError: SQLite refused, or another connection reads an older state for longer than 30 s.
+        """
+        with self._lock:
+            # Not into a temporary file elsewhere: the catalog's names are in clear.
+            self._run("PRAGMA temp_store=MEMORY", ())
+            self._run("VACUUM", ())
+            busy = self._run("PRAGMA wal_checkpoint(TRUNCATE)", ()).fetchone()[0]
+            if busy:
+                raise StoreError(
+                    f"{self._name}: another process keeps it from being cleaned",
+                    next_step="Run it again; it goes on where it stopped. If need be, stop other processes first.",
+                )
+
     def _run(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
         try:
             return self._connection.execute(statement, parameters)
@@ -133,6 +163,19 @@ class Database:
         if not self._depth:
             raise StoreError("a change needs a transaction")
         return self._run(statement, parameters).rowcount
+
+    def execute_many(self, statement: str, parameters: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement for each of several parameters, inside a transaction.
+
+        Raises:
+            StoreError: no transaction is open, or SQLite refused.
+        """
+        if not self._depth:
+            raise StoreError("a change needs a transaction")
+        try:
+            self._connection.executemany(statement, parameters)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._name}: {error}") from error
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Return all rows of a query.

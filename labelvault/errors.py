@@ -259,6 +259,10 @@ class ProjectError(LabelVaultError):
         self.line = line
 
 
+class ShreddedError(LabelVaultError):
+    """The project was shredded: its keys are destroyed, and nothing can be sealed into it, granted or released."""
+
+
 class OutputError(LabelVaultError):
     """An opened item can't be written to the asked-for place without leaving it or overwriting something."""
 

@@ -94,6 +94,7 @@ class World:
         """Make vault, client and a sealed project; or take copies of those in another world's closed folder."""
         self.folder = folder
         self.clock = Clock()
+        self.passphrase = PASSPHRASE
         self._open: list[Client | Contractor | Issuer | Relay] = []
         self.vault = f"sqlite:///{folder}/vendor/vault.db"
         self.source = folder / "source"
@@ -133,7 +134,7 @@ class World:
 
     def open_client(self, name: str = "client") -> Client:
         """Open a client's home anew, as a process that starts does."""
-        root = PassphraseRoot(PASSPHRASE, parameters=CHEAP)
+        root = PassphraseRoot(self.passphrase, parameters=CHEAP)
         return self._kept(Client.open(self.folder / name, root, clock=self.clock))
 
     def issuer(self, lab: Client | None = None) -> Issuer:

@@ -13,6 +13,7 @@ from labelvault.cli import (
     client_export,
     client_exposure,
     client_issuer,
+    client_keys,
     client_ledger,
     client_list,
     client_seal,
@@ -93,4 +94,5 @@ client_assign.add_to(command)
 client_issuer.add_to(command)
 client_doctor.add_to(command)
 client_list.add_to(command)
+client_keys.add_to(command)
 client_ledger.add_to(client_issuer.ledger)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.text import Text
 
 from labelvault.cli.client_access import contractor_facts, grant_facts
 from labelvault.cli.client_home import client_options, opened
@@ -145,11 +146,18 @@ def _project_facts(project: ProjectRecord) -> dict[str, object]:
         "name": project.name,
         "project_id": project.project_id,
         "frozen": project.frozen,
+        "shredded": project.shredded,
         "items": project.items,
         "batches": project.batches,
         "payload_bytes": project.payload_bytes,
         "grants": project.grants,
     }
+
+
+def _project_state(project: ProjectRecord) -> Text:
+    if project.shredded:
+        return cell("shredded", "bold red")
+    return cell("frozen", "bold red") if project.frozen else cell("open", "green")
 
 
 def _projects(projects: list[ProjectRecord]) -> Listing:
@@ -159,7 +167,7 @@ def _projects(projects: list[ProjectRecord]) -> Listing:
         [
             (
                 each.name,
-                cell("frozen", "bold red") if each.frozen else cell("open", "green"),
+                _project_state(each),
                 each.items,
                 each.batches,
                 size(each.payload_bytes),

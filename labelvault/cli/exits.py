@@ -171,6 +171,10 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
         errors.ProjectError,
         Outcome(BAD_INPUT, "Mend the file and run it again; what is right stays sealed."),
     ),
+    (
+        errors.ShreddedError,
+        Outcome(REFUSED, "Its keys are gone for good; seal the folder into a new project."),
+    ),
     (errors.OutputError, Outcome(BAD_INPUT, "Choose a new or empty place that you may write to.")),
     (errors.DrillError, Outcome(BAD_INPUT, "Check what was handed to the drill: labelvault drill --help.")),
     (errors.ClockError, Outcome(CLOCK, "Set the clock of this machine right, then try again.")),

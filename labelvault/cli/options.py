@@ -23,10 +23,11 @@ class Passphrase:
         agent: whether a running agent may do instead, where none was given.
     """
 
-    def __init__(self, file: Path | None, descriptor: int | None) -> None:
+    def __init__(self, file: Path | None, descriptor: int | None, *, which: str = "passphrase") -> None:
         self._file = file
         self._descriptor = descriptor
         self.agent = False
+        self._which = which
 
     @property
     def given(self) -> bool:
@@ -43,14 +44,16 @@ class Passphrase:
             click.UsageError: there is none: the source is empty or unreadable, or nobody can be asked.
         """
         if self._file is not None and self._descriptor is not None:
-            raise click.UsageError("give --passphrase-file or --passphrase-fd, not both")
+            raise click.UsageError(f"give --{self._which}-file or --{self._which}-fd, not both")
         if self._file is not None:
             return _first_line(*_open(self._file), str(self._file))
         if self._descriptor is not None:
             return _first_line(self._descriptor, False, f"descriptor {self._descriptor}")
         if not sys.stdin.isatty():
-            raise click.UsageError("no terminal to ask for the passphrase on: give --passphrase-file FILE")
-        asked: str = click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
+            words = self._which.replace("-", " ")
+            raise click.UsageError(f"no terminal to ask for the {words} on: give --{self._which}-file FILE")
+        question = self._which.replace("-", " ").capitalize()
+        asked: str = click.prompt(question, hide_input=True, confirmation_prompt=new, err=True)
         return asked
 
 
@@ -92,25 +95,39 @@ def json_option(command: _F) -> _F:
 
 def passphrase_options(command: _F) -> _F:
     """Add the sources of a passphrase; the command gets a `Passphrase` as `passphrase`."""
+    return _sources("passphrase")(command)
 
-    @click.option(
-        "--passphrase-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Read the passphrase from the first line of FILE.",
-    )
-    @click.option(
-        "--passphrase-fd",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Read the passphrase from the first line of descriptor N.",
-    )
-    @functools.wraps(command)
-    def wrapped(*args: Any, passphrase_file: Path | None, passphrase_fd: int | None, **kwargs: Any) -> Any:
-        return command(*args, passphrase=Passphrase(passphrase_file, passphrase_fd), **kwargs)
 
-    # click calls by keyword, so what it sees is the command plus two options.
-    return cast(_F, wrapped)
+def new_passphrase_options(command: _F) -> _F:
+    """Add the sources of a passphrase that takes another's place; the command gets it as `new_passphrase`."""
+    return _sources("new-passphrase")(command)
+
+
+def _sources(which: str) -> Callable[[_F], _F]:
+    words, name = which.replace("-", " "), which.replace("-", "_")
+
+    def add(command: _F) -> _F:
+        @click.option(
+            f"--{which}-file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help=f"Read the {words} from the first line of FILE.",
+        )
+        @click.option(
+            f"--{which}-fd",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help=f"Read the {words} from the first line of descriptor N.",
+        )
+        @functools.wraps(command)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            given = Passphrase(kwargs.pop(f"{name}_file"), kwargs.pop(f"{name}_fd"), which=which)
+            return command(*args, **{name: given}, **kwargs)
+
+        # click calls by keyword, so what it sees is the command plus two options.
+        return cast(_F, wrapped)
+
+    return add
 
 
 def _open(file: Path) -> tuple[int, bool]:

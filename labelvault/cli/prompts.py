@@ -25,6 +25,23 @@ def ask_fingerprint(given: str | None, whose: str) -> str:
     return asked
 
 
+def ask_name(question: str, option: str) -> str:
+    """Return a name that was typed out on a terminal.
+
+    Args:
+        question: that is asked.
+        option: what to give instead where there is no terminal.
+
+    Raises:
+        click.UsageError: there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"no terminal to ask on: give {option}")
+    forget_typed()
+    asked: str = click.prompt(question, err=True)
+    return asked
+
+
 def ask_whether(question: str) -> bool:
     """Ask yes or no on a terminal; no is the default.
 

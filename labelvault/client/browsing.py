@@ -68,6 +68,7 @@ class ProjectRecord:
     Attributes:
         project_id: 16 bytes.
         frozen: whether all releases are stopped.
+        shredded: whether its keys are destroyed, or about to be.
         items: current versions.
         batches: of tasks.
         payload_bytes: what the vault stores of the current versions.
@@ -77,6 +78,7 @@ class ProjectRecord:
     name: str
     project_id: bytes
     frozen: bool
+    shredded: bool
     items: int
     batches: int
     payload_bytes: int
@@ -175,7 +177,7 @@ def find_item(database: Database, project: bytes, name: str) -> bytes:
 def project_records(database: Database) -> list[ProjectRecord]:
     """List projects by name, with what they have."""
     rows = database.rows(
-        "SELECT p.name, p.project, p.frozen,"
+        "SELECT p.name, p.project, p.frozen, p.shredded_ms IS NOT NULL,"
         " (SELECT count(*) FROM items i WHERE i.project = p.project AND i.version IS NOT NULL),"
         " (SELECT count(*) FROM batches b WHERE b.project = p.project AND b.gold = 0),"
         " (SELECT coalesce(sum(v.payload_bytes), 0) FROM items i"
@@ -183,7 +185,7 @@ def project_records(database: Database) -> list[ProjectRecord]:
         " (SELECT count(*) FROM grants g WHERE g.project = p.project)"
         " FROM projects p ORDER BY p.name"
     )
-    return [ProjectRecord(row[0], bytes(row[1]), bool(row[2]), row[3], row[4], row[5], row[6]) for row in rows]
+    return [ProjectRecord(row[0], bytes(row[1]), bool(row[2]), bool(row[3]), *row[4:]) for row in rows]
 
 
 def ledger_lines(database: Database, log: Log, last: int, kind: str | None) -> list[LedgerLine]:

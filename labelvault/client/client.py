@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from labelvault.client import access, browsing, queries
+from labelvault.client import access, browsing, queries, rerooting, shredding
 from labelvault.client.browsing import LedgerLine, ProjectRecord
 from labelvault.client.exposure import ExposureStatement, make_statement
 from labelvault.client.grants import task_batch_id
 from labelvault.client.home import create_home, read_vault_address
 from labelvault.client.project import Project
-from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
+from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, ShredReport, StatedItem
+from labelvault.client.versions import current_kek
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.sign import SigningKey
@@ -69,7 +70,7 @@ class Client:
         self.client_id: ClientId = client_id(identity_key)
         self.vault = read_vault_address(home)
         self.certificate = self._newest_certificate()
-        self.keks = KekFiles(home / "keks", root, self.client_id)
+        self.keks = KekFiles(home / rerooting.KEK_FOLDER, root, self.client_id)
         issuer_key = load_signing_key(home / "issuer.key", root, "issuer", self.client_id)
         if issuer_key.public_key != self.certificate.message.issuer:
             raise KeystoreError("issuer.key is not the key that the newest certificate names")
@@ -77,6 +78,7 @@ class Client:
         self.issuer_identity = IssuerIdentity(self.certificate, issuer_key, name)
         self._state = State(self.database, identity_key, self.certificate.message)
         self._log = Log(self.database, self.client_id, self.certificate.message.epoch)
+        rerooting.conclude_root(home, self.database, root, self.record, self.now)
 
     @classmethod
     def create(
@@ -112,6 +114,7 @@ class Client:
                 f"{home} holds no client",
                 next_step="Give --home DIR if it is elsewhere, or make one: labelvault client init --vault URL.",
             )
+        rerooting.settle_root(home)
         return cls(home, root.open(home), clock)
 
     def close(self) -> None:
@@ -168,6 +171,33 @@ class Client:
             raise KeystoreError("identity.key is not this client's")
         return key
 
+    def check_root(self) -> None:
+        """Make sure, inside a transaction, that the root key was not replaced since this home was opened.
+
+        Raises:
+            KeystoreError: it was; what this client would wrap could not be opened again.
+        """
+        rerooting.check_root(self._home, self.database, self._root)
+
+    def rotate_root(self, new: RootKeyProvider) -> None:
+        """Replace the root wrapping key by one that `new` makes: another passphrase, or another kind of root.
+
+        All that the old one wraps is wrapped anew, and its keystore is destroyed. Killed anywhere, the home opens with
+        the old root or with the new one. Copies of the old home still open with the old passphrase. Other processes on
+        this home, an issuer too, have to be started anew.
+
+        Args:
+            new: its `create` is called on an empty directory in the home, whose files then move to the home.
+
+        Raises:
+            KeystoreError: `identity.key` is kept elsewhere, or a file can't be read or written: the old root stays.
+            StoreError: `client.db` refused.
+        """
+        now = self.now()
+        task = rerooting.Rerooting(self._home, self.database, self._root, self.client_id, self.record, now)
+        self._root = rerooting.rotate_root(task, new)
+        self.keks = KekFiles(self._home / rerooting.KEK_FOLDER, self._root, self.client_id)
+
     def record(self, entries: Sequence[Entry]) -> None:
         """Append ledger entries and sign a checkpoint, inside an open transaction."""
         for entry in entries:
@@ -208,8 +238,9 @@ class Client:
         kek = self.keks.create(project)
         submission_key, wrapped = make_submission_key(self._root, self.client_id, project)
         with self.database.transaction():
+            self.check_root()
             self.database.execute(
-                "INSERT INTO projects VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, NULL)",
+                "INSERT INTO projects VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, NULL, NULL)",
                 project,
                 name,
                 floor_bytes,
@@ -239,8 +270,10 @@ class Client:
         """Unwrap the key that a project's answers are sealed to.
 
         Raises:
+            ShreddedError: it was destroyed.
             KeystoreError: it is not this project's.
         """
+        current_kek(self.database, project)
         wrapped = self.database.scalar("SELECT submission_wrapped FROM projects WHERE project = ?", project)
         return load_submission_key(self._root, self.client_id, project, bytes(wrapped))
 
@@ -396,6 +429,26 @@ class Client:
             ProjectError: no such project.
         """
         return access.set_frozen(self, self.project(project).project_id, frozen=False)
+
+    def shred(self, project: str, *, confirm: str) -> ShredReport:
+        """Destroy a project's keys for good: KEKs, wraps, and the key of its answers. What it sealed opens no more.
+
+        Leases that live go on opening until they end. Copies of this home that were made elsewhere still hold the keys:
+        destroy those, too. Killed anywhere, the project stays shut, and calling it again goes on.
+
+        Args:
+            project: its name.
+            confirm: its name once more, from whoever wants this.
+
+        Raises:
+            ProjectError: no such project, or the names differ: nothing was changed.
+            ShreddedError: it was shredded already.
+            KeystoreError: a key's file can't be destroyed.
+            StoreError: `client.db` refused, or another process keeps it from being cleaned.
+        """
+        shredding.check_confirmed(project, confirm)
+        found, now = self.project(project).project_id, self.now()
+        return shredding.shred(self.database, self.keks, found, self.record, now)
 
     # Issuer and ledger
 

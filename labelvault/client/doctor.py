@@ -130,7 +130,9 @@ def _keys(home: Path, root: RootKeyProvider) -> Iterator[Check]:
         with Client.open(home, root) as client:
             if (home / "identity.key").is_file():
                 client.identity()
-            rows = client.database.rows("SELECT project, kek_id, kek_generation FROM projects")
+            rows = client.database.rows(
+                "SELECT project, kek_id, kek_generation FROM projects WHERE shredded_ms IS NULL"
+            )
             for project, kek_id, generation in rows:
                 client.keks.load(bytes(project), bytes(kek_id), generation)
     except LabelVaultError as error:

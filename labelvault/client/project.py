@@ -24,6 +24,7 @@ from labelvault.client.records import (
     ItemRecord,
     Progress,
     RestoredVersion,
+    RotationReport,
     SealedFile,
     SealPlan,
     SealReport,
@@ -31,9 +32,10 @@ from labelvault.client.records import (
     VersionRecord,
 )
 from labelvault.client.restoring import restore_version
+from labelvault.client.rotating import Rotation, rotate_kek
 from labelvault.client.sealing import seal_folder
 from labelvault.client.single import seal_file
-from labelvault.client.versions import SealTarget
+from labelvault.client.versions import ProjectKek, SealTarget, current_kek
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.stream import ByteSource
 from labelvault.ledger.entries import Granted
@@ -58,6 +60,12 @@ class Project:
         self._client = client
         self.project_id = project_id
         self.name = name
+
+    @property
+    def shredded(self) -> bool:
+        """Whether its keys are destroyed, or about to be."""
+        query = "SELECT shredded_ms IS NOT NULL FROM projects WHERE project = ?"
+        return bool(self._client.database.scalar(query, self.project_id))
 
     @property
     def frozen(self) -> bool:
@@ -241,6 +249,28 @@ class Project:
         """
         return restore_version(self._origin(), self._target(), item, version)
 
+    def rotate_kek(self, progress: Callable[[Progress], None] | None = None) -> RotationReport:
+        """Wrap all DEKs under a new KEK and destroy the old one. Touches neither the vault nor what is sealed.
+
+        Issuers and sealing in other processes go on meanwhile. Interrupted, nothing is lost, and calling it again goes
+        on. It shuts out whoever has the old KEK alone, or takes `client.db` later: a thief who has both as they were
+        opens what was sealed by then, whatever is done now; `rekey` is for what is still needed of it.
+
+        Args:
+            progress: called after each transaction.
+
+        Raises:
+            ShreddedError: the project was shredded.
+            KeystoreError: a KEK can't be stored or used.
+            StoreError: `client.db` refused, or a wrap in it is damaged: then the old KEK is kept.
+        """
+        client = self._client
+        now, check_root = client.now(), client.check_root
+        rotation = Rotation(
+            client.database, client.keks, client.client_id, self.project_id, client.record, check_root, now
+        )
+        return rotate_kek(rotation, progress)
+
     def _origin(self) -> Origin:
         client = self._client
         return Origin(client.database, client.relay(), client.keks, client.client_id, self.project_id)
@@ -252,16 +282,15 @@ class Project:
             floor_bytes: the project's own padding floor counts if it is larger.
         """
         client, now = self._client, self._client.now()
-        kek_id, generation, floor = client.database.rows(
-            "SELECT kek_id, kek_generation, floor_bytes FROM projects WHERE project = ?", self.project_id
-        )[0]
+        current_kek(client.database, self.project_id)
+        floor = int(client.database.scalar("SELECT floor_bytes FROM projects WHERE project = ?", self.project_id))
         return SealTarget(
             database=client.database,
             relay=client.relay(),
             client=client.client_id,
             project=self.project_id,
             floor_bytes=max(floor, floor_bytes),
-            kek=client.keks.load(self.project_id, bytes(kek_id), generation),
+            kek=ProjectKek(client.database, client.keks, self.project_id),
             record=client.record,
             now=now,
         )
@@ -336,11 +365,13 @@ class Project:
             waive_presence: for a desk without a presence device, at the price of the weaker statement.
 
         Raises:
+            ShreddedError: the project was shredded.
             GrantError: or one of its kinds, as to what can't be granted.
             EnrolmentError: no such contractor.
             KeystoreError: the identity key can't be used.
         """
         client, now = self._client, self._client.now()
+        current_kek(client.database, self.project_id)
         record = contractor if isinstance(contractor, ContractorRecord) else client.contractor(contractor)
         terms = GrantTerms(
             scope, limits, truncate(not_before) if not_before else now, truncate(expires_at), waive_presence

@@ -11,7 +11,7 @@ from labelvault.database import Database
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.ranges import SealedReader
 from labelvault.envelope.seal import open_item
-from labelvault.errors import ProjectError, TamperedError
+from labelvault.errors import ProjectError, ShreddedError, TamperedError
 from labelvault.keys.kek import Kek, KekFiles, unwrap_dek, wrap_context
 from labelvault.relay.protocol import MAX_STREAM_PAYLOAD_BYTES, Relay
 from labelvault.wire.items import ITEM_FORMAT, LEAF_BYTES, ItemHeader
@@ -43,9 +43,6 @@ class StoredVersion:
         path: of the file that the source names.
         is_row: whether it is a row of that file.
         digest: 32 bytes.
-        wrapped: its DEK under the KEK.
-        kek_id: which KEK, 16 bytes.
-        generation: of which generation.
         encoded: its metadata.
         payload_bytes: size of what was stored.
     """
@@ -55,9 +52,6 @@ class StoredVersion:
     path: str
     is_row: bool
     digest: bytes
-    wrapped: bytes
-    kek_id: bytes
-    generation: int
     encoded: bytes
     payload_bytes: int
 
@@ -68,8 +62,7 @@ class StoredVersion:
 
 
 _SELECT: Final = (
-    "SELECT i.item, i.kind, i.source, v.version, v.digest, v.wrapped, v.kek_id, v.kek_generation, v.metadata,"
-    " v.payload_bytes"
+    "SELECT i.item, i.kind, i.source, v.version, v.digest, v.metadata, v.payload_bytes"
     " FROM items i JOIN versions v ON v.item = i.item"
 )
 
@@ -108,18 +101,12 @@ def _version(
     source: str,
     version: int,
     digest: bytes,
-    wrapped: bytes,
-    kek_id: bytes,
-    generation: int,
     encoded: bytes,
     payload_bytes: int,
 ) -> StoredVersion:
     header = ItemHeader(ITEM_FORMAT, origin.client, origin.project, bytes(item), version)
     path, is_row = source_place(kind, source)
-    kek = (bytes(kek_id), generation)
-    return StoredVersion(
-        header, source, path, is_row, bytes(digest), bytes(wrapped), *kek, bytes(encoded), payload_bytes
-    )
+    return StoredVersion(header, source, path, is_row, bytes(digest), bytes(encoded), payload_bytes)
 
 
 class VersionReader:
@@ -157,11 +144,21 @@ class VersionReader:
             reader.close()
 
     def _dek(self, version: StoredVersion) -> SecretBytes:
-        place = (version.kek_id, version.generation)
-        if place not in self._keks:
-            self._keks[place] = self._origin.keks.load(self._origin.project, *place)
+        # Read only now, and in one transaction with its KEK: a rotation that goes on meanwhile destroys a generation
+        # once no row names it.
+        with self._origin.database.transaction():
+            wrapped, kek_id, generation = self._origin.database.rows(
+                "SELECT wrapped, kek_id, kek_generation FROM versions WHERE item = ? AND version = ?",
+                version.header.item,
+                version.header.version,
+            )[0]
+            if not wrapped:
+                raise ShreddedError(f"the key of version {version.header.version} of {version.source!r} was destroyed")
+            place = (bytes(kek_id), int(generation))
+            if place not in self._keks:
+                self._keks[place] = self._origin.keks.load(self._origin.project, *place)
         context = wrap_context(version.header.encode(), version.digest, *place)
-        return unwrap_dek(self._keks[place], version.wrapped, context)
+        return unwrap_dek(self._keks[place], bytes(wrapped), context)
 
 
 def _read(relay: Relay, header: ItemHeader, offset: int, length: int) -> bytes:

@@ -349,6 +349,40 @@ class StatedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationReport:
+    """What rotating a KEK did.
+
+    Attributes:
+        generation: the one that is current now.
+        rewrapped: wraps that this run moved under it.
+        destroyed: older generations whose files this run destroyed.
+        resumed: an earlier run had begun it.
+    """
+
+    generation: int
+    rewrapped: int
+    destroyed: int
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShredReport:
+    """What shredding a project destroyed.
+
+    Attributes:
+        keks: KEK generations.
+        versions: wraps of item versions.
+        answers: accepted answers that were not collected, and can't be opened any more.
+        resumed: an earlier run had begun it.
+    """
+
+    keks: int
+    versions: int
+    answers: int
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CollectReport:
     """What collecting did.
 

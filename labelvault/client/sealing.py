@@ -17,7 +17,7 @@ from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.client.meter import Meter
 from labelvault.client.records import OpeningSummary, Progress, SealReport
 from labelvault.client.streaming import seal_as_stream, source_state
-from labelvault.client.versions import NewVersion, SealTarget, batch_id, make_current, reserve, wrapped_dek
+from labelvault.client.versions import NewVersion, SealTarget, batch_id, make_current, reserve
 from labelvault.crypto.random import random_bytes
 from labelvault.database import Database
 from labelvault.envelope.metadata import Metadata
@@ -169,7 +169,7 @@ def _sealed(source: SourceItem, header: ItemHeader, metadata: Metadata, hashed: 
         len(sealed.payload),
         hashed,
         sealed.digest,
-        wrapped_dek(target, sealed.header, sealed.digest, dek),
+        dek,
     )
     return _Pending(new, sealed)
 

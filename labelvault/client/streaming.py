@@ -9,7 +9,7 @@ from typing import Final
 
 from labelvault.client.files import HashedSource
 from labelvault.client.importing import SourceItem
-from labelvault.client.versions import NewVersion, SealTarget, batch_id, complete, make_current, reserve, wrapped_dek
+from labelvault.client.versions import NewVersion, SealTarget, batch_id, complete, make_current, reserve
 from labelvault.crypto.hashing import tagged_state
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.stream import seal_stream
@@ -55,8 +55,7 @@ def seal_as_stream(
     leaves = target.relay.put_stream(sealed.header, sealed.payload_bytes, iter(sealed), new.queue)
     if leaves != sealed.leaves:
         raise RelayError("the vault has stored other bytes than it was given")
-    wrapped = wrapped_dek(target, sealed.header, sealed.digest, sealed.dek)
-    new = replace(new, source_hash=content.digest(), digest=sealed.digest, wrapped=wrapped)
+    new = replace(new, source_hash=content.digest(), digest=sealed.digest, dek=sealed.dek)
     with target.database.transaction():
-        complete(target.database, new)
+        complete(target.database, target, new)
         make_current(target, [new])

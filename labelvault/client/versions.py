@@ -1,14 +1,15 @@
 """How item versions come into the catalog: reserved first, then made current with their ledger entries."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from labelvault.client.importing import SourceItem
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
 from labelvault.database import Database
-from labelvault.keys.kek import Kek, wrap_context, wrap_dek
+from labelvault.errors import ShreddedError
+from labelvault.keys.kek import Kek, KekFiles, wrap_context, wrap_dek
 from labelvault.ledger.entries import Sealed
 from labelvault.relay.protocol import Relay
 from labelvault.wire.ids import ID_BYTES
@@ -17,6 +18,49 @@ from labelvault.wire.times import to_ms
 
 Record = Callable[[list[Sealed]], None]
 """Appends entries to the ledger and signs a checkpoint, inside the open transaction."""
+
+
+class ProjectKek:
+    """A project's KEK, of the generation that is current when it is asked for: a rotation may change it at any time."""
+
+    def __init__(self, database: Database, keks: KekFiles, project: bytes) -> None:
+        """Take where to look; the key is loaded when it is first needed.
+
+        Args:
+            database: open `client.db`.
+            keks: the client's wrapped KEKs.
+            project: 16 bytes.
+        """
+        self._database = database
+        self._keks = keks
+        self._project = project
+        self._kek: Kek | None = None
+
+    def current(self) -> Kek:
+        """Return the KEK; inside a transaction it stays current until that ends.
+
+        Raises:
+            ShreddedError: the project has none any more.
+            KeystoreError: it can't be used.
+        """
+        kek_id, generation = current_kek(self._database, self._project)
+        if self._kek is None or (self._kek.kek_id, self._kek.generation) != (kek_id, generation):
+            self._kek = self._keks.load(self._project, kek_id, generation)
+        return self._kek
+
+
+def current_kek(database: Database, project: bytes) -> tuple[bytes, int]:
+    """Return id and generation of a project's current KEK.
+
+    Raises:
+        ShreddedError: the project has none any more.
+    """
+    kek_id, generation, name, shredded_ms = database.rows(
+        "SELECT kek_id, kek_generation, name, shredded_ms FROM projects WHERE project = ?", project
+    )[0]
+    if shredded_ms is not None:
+        raise ShreddedError(f"project {name!r} was shredded")
+    return bytes(kek_id), int(generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +81,7 @@ class SealTarget:
     client: bytes
     project: bytes
     floor_bytes: int
-    kek: Kek
+    kek: ProjectKek
     record: Record
     now: datetime
 
@@ -52,7 +96,7 @@ class NewVersion:
         payload_bytes: size of the payload.
         source_hash: 32 bytes; this and the two below are empty while a stream is not sealed to its end.
         digest: 32 bytes.
-        wrapped: the wrapped DEK.
+        dek: wrapped in the transaction that writes it, so always under the generation that is current then.
     """
 
     source: SourceItem
@@ -62,7 +106,7 @@ class NewVersion:
     payload_bytes: int
     source_hash: bytes = b""
     digest: bytes = b""
-    wrapped: bytes = b""
+    dek: SecretBytes | None = field(default=None, repr=False)
 
     @property
     def queue(self) -> bytes | None:
@@ -70,9 +114,13 @@ class NewVersion:
         return self.batch if self.source.kind == "task" else None
 
 
-def wrapped_dek(target: SealTarget, header: bytes, digest: bytes, dek: SecretBytes) -> bytes:
-    """Return a DEK wrapped under the project's KEK, bound to the bytes that it sealed."""
-    return wrap_dek(target.kek, dek, wrap_context(header, digest, target.kek.kek_id, target.kek.generation))
+def _wrapped(target: SealTarget, new: NewVersion) -> tuple[bytes, bytes, int]:
+    """Return a version's DEK under the current KEK, bound to the bytes that it sealed; and which KEK that is."""
+    kek = target.kek.current()
+    if new.dek is None:
+        return b"", kek.kek_id, kek.generation
+    context = wrap_context(new.header.encode(), new.digest, kek.kek_id, kek.generation)
+    return wrap_dek(kek, new.dek, context), kek.kek_id, kek.generation
 
 
 def batch_id(target: SealTarget, source: SourceItem) -> bytes | None:
@@ -115,21 +163,20 @@ def reserve(database: Database, target: SealTarget, new: NewVersion) -> None:
         new.header.version,
         new.digest,
         new.payload_bytes,
-        new.wrapped,
-        target.kek.kek_id,
-        target.kek.generation,
+        *_wrapped(target, new),
         new.source_hash,
         new.metadata,
         to_ms(target.now),
     )
 
 
-def complete(database: Database, new: NewVersion) -> None:
+def complete(database: Database, target: SealTarget, new: NewVersion) -> None:
     """Add to a reserved version what was known only after its stream was sealed, inside a transaction."""
     database.execute(
-        "UPDATE versions SET digest = ?, wrapped = ?, source_hash = ? WHERE item = ? AND version = ?",
+        "UPDATE versions SET digest = ?, wrapped = ?, kek_id = ?, kek_generation = ?, source_hash = ?"
+        " WHERE item = ? AND version = ?",
         new.digest,
-        new.wrapped,
+        *_wrapped(target, new),
         new.source_hash,
         new.header.item,
         new.header.version,
@@ -137,7 +184,12 @@ def complete(database: Database, new: NewVersion) -> None:
 
 
 def make_current(target: SealTarget, versions: Sequence[NewVersion]) -> None:
-    """Make stored versions the current ones, with their ledger entries, inside a transaction."""
+    """Make stored versions the current ones, with their ledger entries, inside a transaction.
+
+    Raises:
+        ShreddedError: the project was shredded meanwhile.
+    """
+    current_kek(target.database, target.project)
     for new in versions:
         # Another run may have sealed a later version meanwhile: an older one never becomes current again.
         target.database.execute(

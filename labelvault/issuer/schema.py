@@ -17,7 +17,7 @@ CREATE TABLE projects (
   project BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, floor_bytes INTEGER NOT NULL,
   kek_id BLOB NOT NULL, kek_generation INTEGER NOT NULL, frozen INTEGER NOT NULL DEFAULT 0,
   submission_public BLOB NOT NULL, submission_wrapped BLOB NOT NULL, created_ms INTEGER NOT NULL,
-  revoked_ms INTEGER
+  revoked_ms INTEGER, shredded_ms INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE batches (
   batch BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, name TEXT NOT NULL,

@@ -226,9 +226,15 @@ class Issuer:
 
     def _kek(self, version: CatalogVersion) -> Kek:
         name = (version.kek_id, version.kek_generation)
+        self._forget()
         if name not in self._unwrapped:
             self._unwrapped[name] = self._keks.load(version.header.project, *name)
         return self._unwrapped[name]
+
+    def _forget(self) -> None:
+        """Drop KEKs whose files a rotation or a shredding has destroyed."""
+        for name in [name for name in self._unwrapped if not self._keks.path(*name).exists()]:
+            del self._unwrapped[name]
 
     def _record_denial(self, request: Signed[OpenRequest], code: str, now: datetime) -> bytes:
         answer = self._denial(request, code, now)
@@ -347,6 +353,7 @@ class Issuer:
         return decode_record(OpenRequest, parse_frame(data).body).expires_at <= self._clock()
 
     def _settle(self) -> None:
+        self._forget()
         with self._database.transaction():
             self._state.count_junk(self._tally["junk"])
             if self._tally:

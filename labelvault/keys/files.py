@@ -137,6 +137,45 @@ def erase_file(path: Path, *, overwrite: bool = False) -> None:
         raise KeystoreError(f"{path} can't be erased: {error.strerror}") from error
 
 
+def move_private(source: Path, target: Path) -> None:
+    """Give a file or directory another name on the same file system, in one step; a file of that name is replaced.
+
+    Raises:
+        KeystoreError: the file system refused.
+    """
+    try:
+        with _opened(source.parent) as old, _opened(target.parent) as new:
+            os.rename(source.name, target.name, src_dir_fd=old, dst_dir_fd=new)
+            os.fsync(new)
+            os.fsync(old)
+    except OSError as error:
+        raise KeystoreError(f"{source} can't be moved to {target}: {error.strerror}") from error
+
+
+def remove_dir(path: Path) -> None:
+    """Erase the files of a directory, overwritten first, and remove it. Absent is removed.
+
+    Raises:
+        KeystoreError: the file system refused, or something else than files is in it.
+    """
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KeystoreError(f"{path} can't be read: {error.strerror}") from error
+    for name in names:
+        erase_file(path / name, overwrite=True)
+    try:
+        with _opened(path.parent) as parent:
+            os.rmdir(path.name, dir_fd=parent)
+            os.fsync(parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KeystoreError(f"{path} can't be removed: {error.strerror}") from error
+
+
 def _overwrite(directory: int, name: str) -> None:
     """Write zeros over a regular file, and flush them; anything else of that name is left as it is."""
     if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):

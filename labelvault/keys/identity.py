@@ -158,5 +158,16 @@ def load_signing_key(path: Path, root: RootKey, label: SigningKeyLabel, client_i
     return SigningKey(load_wrapped(path, root, _context(label, client_id), SEED_BYTES))
 
 
+def copy_signing_key(
+    source: Path, old: RootKey, target: Path, new: RootKey, label: SigningKeyLabel, client_id: bytes
+) -> None:
+    """Write one of a client's signing keys into another file, under another root key.
+
+    Raises:
+        KeystoreError: or one of its kinds, as `load_signing_key` and `store_signing_key`.
+    """
+    store_signing_key(target, load_signing_key(source, old, label, client_id), new, label, client_id)
+
+
 def _context(label: SigningKeyLabel, client_id: bytes) -> bytes:
     return _LABEL + encode_record(_SigningKeyContext(client_id, label))

@@ -4,6 +4,7 @@ KEKs never stand in a database: shredding a project unlinks its files, and no co
 log.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -12,6 +13,7 @@ from labelvault.crypto import aead
 from labelvault.crypto.hashing import HASH_BYTES
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
+from labelvault.errors import KeystoreError
 from labelvault.keys.files import erase_file, make_private_dir
 from labelvault.keys.root import RootKey
 from labelvault.keys.wrapped import load_wrapped, store_wrapped
@@ -88,7 +90,7 @@ class KekFiles:
         Raises:
             KeystoreError: the file system refused.
         """
-        return self._store(project, Kek(random_bytes(ID_BYTES), 1, _random_key()))
+        return self.store(project, Kek(random_bytes(ID_BYTES), 1, _random_key()))
 
     def advance(self, project: bytes, kek: Kek) -> Kek:
         """Make and store the next generation of a KEK: the same id, a new random key. The old file stays.
@@ -96,7 +98,7 @@ class KekFiles:
         Raises:
             KeystoreError: that generation exists already, and is left as it is; or the file system refused.
         """
-        return self._store(project, Kek(kek.kek_id, kek.generation + 1, _random_key()))
+        return self.store(project, Kek(kek.kek_id, kek.generation + 1, _random_key()))
 
     def load(self, project: bytes, kek_id: bytes, generation: int) -> Kek:
         """Unwrap a stored KEK.
@@ -115,19 +117,40 @@ class KekFiles:
         key = load_wrapped(self.path(kek_id, generation), self.__root, context, aead.KEY_BYTES)
         return Kek(kek_id, generation, key)
 
+    def generations(self, kek_id: bytes) -> list[int]:
+        """Return which generations of a KEK have a file, oldest first.
+
+        Raises:
+            KeystoreError: the directory can't be read.
+        """
+        named = re.compile(rf"{kek_id.hex()}\.([1-9][0-9]{{0,9}})\.kek")
+        try:
+            names = [named.fullmatch(path.name) for path in self._directory.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise KeystoreError(f"{self._directory} can't be read: {error.strerror}") from error
+        return sorted(int(name[1]) for name in names if name is not None)
+
     def erase(self, kek_id: bytes, generation: int) -> None:
-        """Remove a generation's file; what `keys.files.erase_file` can't promise, this can't either.
+        """Overwrite and remove a generation's file; what `keys.files.erase_file` can't promise, this can't either.
 
         Raises:
             KeystoreError: the file system refused.
         """
-        erase_file(self.path(kek_id, generation))
+        if self._directory.is_dir():
+            erase_file(self.path(kek_id, generation), overwrite=True)
 
     def path(self, kek_id: bytes, generation: int) -> Path:
         """Return where a generation's file is, or would be."""
         return self._directory / f"{kek_id.hex()}.{generation}.kek"
 
-    def _store(self, project: bytes, kek: Kek) -> Kek:
+    def store(self, project: bytes, kek: Kek) -> Kek:
+        """Store a KEK, and return it.
+
+        Raises:
+            KeystoreError: that generation exists already, and is left as it is; or the file system refused.
+        """
         context = self._context(project, kek.kek_id, kek.generation)
         make_private_dir(self._directory)
         store_wrapped(self.path(kek.kek_id, kek.generation), self.__root, kek.key, context)
@@ -176,6 +199,16 @@ def unwrap_dek(kek: Kek, wrapped: bytes, context: bytes) -> SecretBytes:
         DecryptionError: another KEK or context, or altered bytes; which one is not told.
     """
     return aead.unwrap(kek.key, wrapped, context)
+
+
+def rewrap_dek(old: Kek, new: Kek, wrapped: bytes, header_bytes: bytes, digest: bytes) -> bytes:
+    """Wrap a wrapped DEK under another generation; see `wrap_context` for what it stays bound to.
+
+    Raises:
+        DecryptionError: as `unwrap_dek`.
+    """
+    dek = unwrap_dek(old, wrapped, wrap_context(header_bytes, digest, old.kek_id, old.generation))
+    return wrap_dek(new, dek, wrap_context(header_bytes, digest, new.kek_id, new.generation))
 
 
 def _random_key() -> SecretBytes:

@@ -19,6 +19,16 @@ def make_submission_key(root: RootKey, client: bytes, project: bytes) -> tuple[b
     return key.public_key, root.wrap(key.seed(), _SUBMISSION_LABEL + client + project)
 
 
+def rewrap_submission_key(old: RootKey, new: RootKey, client: bytes, project: bytes, wrapped: bytes) -> bytes:
+    """Wrap a project's private key under another root key.
+
+    Raises:
+        KeystoreError: as `load_submission_key`.
+    """
+    seed = load_submission_key(old, client, project, wrapped).seed()
+    return new.wrap(seed, _SUBMISSION_LABEL + client + project)
+
+
 def load_submission_key(root: RootKey, client: bytes, project: bytes, wrapped: bytes) -> OneTimeKey:
     """Unwrap a project's private key.
 

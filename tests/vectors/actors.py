@@ -51,7 +51,7 @@ def issuer(folder: Path, now: datetime, *, leased: bool) -> Iterator[tuple[Issue
     """
     database = Database(folder / "client.db", CLIENT_SCHEMA, create=True)
     keks = KekFiles(folder / "keks", LocalRootKey(SecretBytes(bytes(32))), world.CLIENT)
-    keks._store(world.PROJECT, Kek(KEK_ID, 1, SecretBytes(KEK)))
+    keks.store(world.PROJECT, Kek(KEK_ID, 1, SecretBytes(KEK)))
     with database.transaction():
         _fill(database, leased=leased)
     made = Issuer(
@@ -80,7 +80,12 @@ def _fill(database: Database, *, leased: bool) -> None:
     for name, key in (("helper", world.HELPER), ("desk", world.DESK)):
         database.execute("INSERT INTO contractors VALUES (?, ?, ?, NULL)", key.public_key, name, b"card")
     database.execute(
-        "INSERT INTO projects VALUES (?, 'eval', 256, ?, 1, 0, ?, ?, ?, NULL)", world.PROJECT, KEK_ID, b"", b"", at
+        "INSERT INTO projects VALUES (?, 'eval', 256, ?, 1, 0, ?, ?, ?, NULL, NULL)",
+        world.PROJECT,
+        KEK_ID,
+        b"",
+        b"",
+        at,
     )
     database.execute("INSERT INTO batches VALUES (?, ?, 'w14', 0, NULL)", world.BATCH, world.PROJECT)
     grant = world.GRANT

@@ -1,0 +1,110 @@
+"""`labelvault client rotate` and `shred`: new keys in the place of old ones, and no keys any more."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.completion import PROJECTS
+from labelvault.cli.options import Passphrase, examples, new_passphrase_options
+from labelvault.cli.output import Output
+from labelvault.cli.progress import View, progress_options
+from labelvault.cli.prompts import ask_name
+from labelvault.client import PassphraseRoot
+
+_NOT_AGAINST: Final = (
+    "Whoever copied both the old key and the old catalog still opens what was sealed by then, whatever is done now."
+)
+_COPIES: Final = (
+    "Copies of this home that were made elsewhere (backups, snapshots, an old disk) still hold the keys: destroy those"
+    " too. Leases that are open now stay readable on their devices until they are closed or expire."
+)
+_OLD_COPIES: Final = (
+    "Copies of the old home still open with the old passphrase. Start issuers on this home anew, with the new one."
+)
+
+
+def add_to(group: click.Group) -> None:
+    """Add this module's commands to `labelvault client`."""
+    for each in (rotate, shred):
+        group.add_command(each)
+
+
+@click.group()
+def rotate() -> None:
+    """Put new keys in the place of old ones."""
+
+
+@rotate.command("kek", epilog=examples("labelvault client rotate kek eval"))
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
+@progress_options
+@client_options
+def rotate_kek(name: str, home: Path, passphrase: Passphrase, out: Output, view: View) -> None:
+    """Give PROJECT a new key (KEK) and destroy the old one.
+
+    Every item's key in the catalog is wrapped anew. Vault, items and open leases are not touched; issuers and sealing
+    go on meanwhile. Interrupted, run it again.
+    """
+    with opened(home, passphrase) as client, view.showing("Rotating") as progress:
+        report = client.project(name).rotate_kek(progress)
+    facts = {
+        "project": name,
+        "generation": report.generation,
+        "rewrapped": report.rewrapped,
+        "destroyed": report.destroyed,
+        "resumed": report.resumed,
+    }
+    begun = " An earlier run had begun it." if report.resumed else ""
+    out.result(
+        facts,
+        f"{name} is under generation {report.generation} of its key: {report.rewrapped} wraps moved,"
+        f" {report.destroyed} older generations destroyed.{begun}",
+        _NOT_AGAINST,
+    )
+
+
+@rotate.command(
+    "root",
+    epilog=examples(
+        "labelvault client rotate root", "labelvault client rotate root --new-passphrase-file ./new-passphrase"
+    ),
+)
+@new_passphrase_options
+@client_options
+def rotate_root(home: Path, passphrase: Passphrase, new_passphrase: Passphrase, out: Output) -> None:
+    """Change the passphrase: a new root key under a new passphrase, and everything under it.
+
+    Killed in between, the home opens with the old passphrase or with the new one, whichever it is.
+    """
+    with opened(home, passphrase) as client:
+        client.rotate_root(PassphraseRoot(new_passphrase.read(new=True)))
+    out.result({"rotated": "root", "home": home}, f"{home} opens with the new passphrase only.", _OLD_COPIES)
+
+
+@click.command(epilog=examples("labelvault client shred eval", "labelvault client shred eval --yes-shred eval"))
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
+@click.option("--yes-shred", "confirmed", metavar="NAME", help="The project's name once more, for scripts.")
+@client_options
+def shred(name: str, confirmed: str | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Destroy all keys of PROJECT, for good: nothing that was sealed into it opens any more.
+
+    Its answers that were not collected can't be opened any more, either: collect first. The ledger stays.
+    """
+    with opened(home, passphrase) as client:
+        client.project(name)
+        question = f"This can't be undone. Type the project's name, {name}, to destroy its keys"
+        report = client.shred(name, confirm=ask_name(question, "--yes-shred NAME") if confirmed is None else confirmed)
+    facts = {
+        "project": name,
+        "keks": report.keks,
+        "versions": report.versions,
+        "answers": report.answers,
+        "resumed": report.resumed,
+    }
+    lost = f" {report.answers} answers were not collected and are lost." if report.answers else ""
+    out.result(
+        facts,
+        f"{name} is shredded: {report.keks} KEKs and {report.versions} wraps are destroyed.{lost}",
+        _COPIES,
+    )
