@@ -73,7 +73,7 @@ def rotate_kek(name: str, home: Path, passphrase: Passphrase, out: Output, view:
 @new_passphrase_options
 @client_options
 def rotate_root(home: Path, passphrase: Passphrase, new_passphrase: Passphrase, out: Output) -> None:
-    """Change the passphrase: a new root key under a new passphrase, and everything under it.
+    """Change the passphrase, and the root key under it.
 
     Killed in between, the home opens with the old passphrase or with the new one, whichever it is.
     """
