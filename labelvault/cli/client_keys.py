@@ -1,4 +1,4 @@
-"""`labelvault client rotate` and `shred`: new keys in the place of old ones, and no keys any more."""
+"""`labelvault client rotate`, `rekey` and `shred`: new keys for old and for exposed ones, and no keys any more."""
 
 from pathlib import Path
 from typing import Final
@@ -7,14 +7,20 @@ import click
 
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.completion import PROJECTS
+from labelvault.cli.exits import outcome_of
+from labelvault.cli.files import read_input
 from labelvault.cli.options import Passphrase, examples, new_passphrase_options
-from labelvault.cli.output import Output
+from labelvault.cli.output import Output, size, table
 from labelvault.cli.progress import View, progress_options
 from labelvault.cli.prompts import ask_name
-from labelvault.client import PassphraseRoot
+from labelvault.client import PassphraseRoot, RekeyPlan
 
 _NOT_AGAINST: Final = (
-    "Whoever copied both the old key and the old catalog still opens what was sealed by then, whatever is done now."
+    "Whoever copied both the old key and the old catalog still opens what was sealed by then. For what is still"
+    " needed of it, see client rekey."
+)
+_STAYS: Final = (
+    "The old versions stay readable to whoever has their keys. Contractors get the new ones with their next opening."
 )
 _COPIES: Final = (
     "Copies of this home that were made elsewhere (backups, snapshots, an old disk) still hold the keys: destroy those"
@@ -27,7 +33,7 @@ _OLD_COPIES: Final = (
 
 def add_to(group: click.Group) -> None:
     """Add this module's commands to `labelvault client`."""
-    for each in (rotate, shred):
+    for each in (rotate, rekey, shred):
         group.add_command(each)
 
 
@@ -80,6 +86,91 @@ def rotate_root(home: Path, passphrase: Passphrase, new_passphrase: Passphrase, 
     with opened(home, passphrase) as client:
         client.rotate_root(PassphraseRoot(new_passphrase.read(new=True)))
     out.result({"rotated": "root", "home": home}, f"{home} opens with the new passphrase only.", _OLD_COPIES)
+
+
+@click.command(
+    epilog=examples(
+        "labelvault client rekey eval --exposed desk.statement --dry-run",
+        "labelvault client rekey eval guidelines/how.md tasks/week-14.jsonl#7",
+    )
+)
+@click.argument("name", metavar="PROJECT", shell_complete=PROJECTS)
+@click.argument("items", metavar="[ITEM]...", nargs=-1)
+@click.option(
+    "--exposed",
+    "statement",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="STATEMENT",
+    help="All that this file calls exposed, unconfirmed or unknown.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be sealed again; seal nothing.")
+@progress_options
+@client_options
+def rekey(
+    name: str,
+    items: tuple[str, ...],
+    statement: Path | None,
+    dry_run: bool,
+    home: Path,
+    passphrase: Passphrase,
+    out: Output,
+    view: View,
+) -> int:
+    """Seal what was exposed again, under fresh keys.
+
+    ITEM is an id, a path or a name. Each becomes a new version, which is released from then on. The exposed bytes stay
+    readable to whoever has their key. With --exposed, a run that was interrupted goes on where it stopped.
+    """
+    if bool(items) == (statement is not None):
+        raise click.UsageError("name ITEMs, or give --exposed STATEMENT")
+    with opened(home, passphrase) as client:
+        project = client.project(name)
+        wanted: list[bytes | tuple[bytes, int]] = [project.find(item) for item in items]
+        if statement is not None:
+            wanted += project.exposed(read_input(statement))
+        if dry_run:
+            return _would_rekey(project.plan_rekey(wanted), name, out)
+        with view.showing("Re-keying") as progress:
+            report = project.rekey(wanted, progress)
+    facts = {
+        "project": name,
+        "items": [{"item": item, "version": version} for item, version in report.versions],
+        "done": report.done,
+        "faults": [
+            {"item": each.item, "version": each.version, "source": each.source, "message": str(each.error)}
+            for each in report.faults
+        ],
+    }
+    out.result(
+        facts,
+        f"{len(report.versions)} sealed again under fresh keys; {report.done} have newer versions already;"
+        f" {len(report.faults)} failed.",
+        _STAYS,
+    )
+    for fault in report.faults if not out.as_json else ():
+        out.warn(f"{fault.source}, version {fault.version}: {fault.error}")
+    return outcome_of(report.faults[0].error).code if report.faults else 0
+
+
+def _would_rekey(plan: RekeyPlan, name: str, out: Output) -> int:
+    rows = [(source, version) for (_, version), source in zip(plan.versions, plan.sources, strict=True)]
+    facts = {
+        "project": name,
+        "dry_run": True,
+        "items": [
+            {"item": item, "version": version, "source": source}
+            for (item, version), source in zip(plan.versions, plan.sources, strict=True)
+        ],
+        "payload_bytes": plan.payload_bytes,
+        "done": plan.done,
+    }
+    out.result(
+        facts,
+        table("Would be sealed again", ["item", "version#"], rows),
+        f"{len(rows)} would be sealed again, {size(plan.payload_bytes)} at the vault; {plan.done} have newer versions"
+        " already; nothing was sealed",
+    )
+    return 0
 
 
 @click.command(epilog=examples("labelvault client shred eval", "labelvault client shred eval --yes-shred eval"))

@@ -23,6 +23,8 @@ from labelvault.client.records import (
     GrantRecord,
     ItemRecord,
     Progress,
+    RekeyPlan,
+    RekeyReport,
     RestoredVersion,
     RotationReport,
     SealedFile,
@@ -31,6 +33,7 @@ from labelvault.client.records import (
     VersionComparison,
     VersionRecord,
 )
+from labelvault.client.rekeying import exposed_versions, plan_rekey, rekey
 from labelvault.client.restoring import restore_version
 from labelvault.client.rotating import Rotation, rotate_kek
 from labelvault.client.sealing import seal_folder
@@ -248,6 +251,50 @@ class Project:
             KeystoreError: a KEK can't be used.
         """
         return restore_version(self._origin(), self._target(), item, version)
+
+    def exposed(self, statement: bytes) -> list[tuple[bytes, int]]:
+        """Return (item id, version) of all of this project that a statement calls exposed, unconfirmed or unknown.
+
+        Args:
+            statement: its file, from this client.
+
+        Raises:
+            FormatError: not a statement's file.
+            SignatureError, LedgerError: not one of this client's, or altered.
+        """
+        return exposed_versions(statement, self._client.client_id, self.project_id)
+
+    def plan_rekey(self, items: Sequence[bytes | tuple[bytes, int]]) -> RekeyPlan:
+        """Say what `rekey` would do. Changes nothing.
+
+        Raises:
+            ProjectError: an item is not in the project.
+        """
+        return plan_rekey(self._origin(), items)
+
+    def rekey(
+        self, items: Sequence[bytes | tuple[bytes, int]], progress: Callable[[Progress], None] | None = None
+    ) -> RekeyReport:
+        """Seal what was exposed again, as the next version under a fresh DEK, which is released from then on.
+
+        Read back from the vault, checked, and sealed in constant memory. The exposed bytes stay readable to whoever has
+        their key. Interrupted, each item has its old version or its new one as the current one; with versions named,
+        calling it again goes on.
+
+        Args:
+            items: ids; or (id, version), as `exposed` gives them: one that is not current any more is done already.
+            progress: called after each item.
+
+        Returns:
+            What was done. What could not be is in it, and as it was.
+
+        Raises:
+            ProjectError: an item is not in the project; nothing was changed.
+            ShreddedError: the project was shredded.
+            RelayError: the vault can't be reached.
+            StoreError, KeystoreError: catalog or keys can't be used.
+        """
+        return rekey(self._origin(), self._target(), items, progress)
 
     def rotate_kek(self, progress: Callable[[Progress], None] | None = None) -> RotationReport:
         """Wrap all DEKs under a new KEK and destroy the old one. Touches neither the vault nor what is sealed.

@@ -349,6 +349,38 @@ class StatedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class RekeyPlan:
+    """What re-keying would seal again.
+
+    Attributes:
+        versions: (item id, version) of what is current and would be sealed again.
+        sources: their paths; of a row, `#` and its id behind it.
+        payload_bytes: what the vault stores of them.
+        done: named versions that are not current any more.
+    """
+
+    versions: tuple[tuple[bytes, int], ...]
+    sources: tuple[str, ...]
+    payload_bytes: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class RekeyReport:
+    """What re-keying sealed again.
+
+    Attributes:
+        versions: (item id, version) of the new versions, which are current.
+        done: named versions that were not current any more, so there was nothing to do.
+        faults: what could not be sealed again; it is as it was.
+    """
+
+    versions: tuple[tuple[bytes, int], ...]
+    done: int
+    faults: tuple[ExportFault, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RotationReport:
     """What rotating a KEK did.
 

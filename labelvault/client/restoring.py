@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from labelvault.client.files import HashedSource
 from labelvault.client.importing import SourceItem
-from labelvault.client.reading import Origin, VersionReader, named_version
+from labelvault.client.reading import Origin, StoredVersion, VersionReader, named_version
 from labelvault.client.records import RestoredVersion
 from labelvault.client.streaming import seal_as_stream, source_state
 from labelvault.client.versions import SealTarget
@@ -49,10 +49,21 @@ def restore_version(origin: Origin, target: SealTarget, item: bytes, version: in
         ProjectError: no such version, or it is current.
     """
     old = named_version(origin, item, version)
-    current, last, batch = _state(target, item)
-    if version == current:
+    if version == _state(target, item)[0]:
         raise ProjectError(f"version {version} of {old.source!r} is the current one already")
-    metadata = old.metadata
+    made = seal_again(origin, target, old)
+    return RestoredVersion(item, old.source, old.path, version, made, old.metadata.size)
+
+
+def seal_again(origin: Origin, target: SealTarget, old: StoredVersion) -> int:
+    """Seal content and metadata of a version again, as the item's next version, and return that one's number.
+
+    Raises:
+        TamperedError, DecryptionError: the vault served other bytes than were sealed; nothing was changed.
+        StoreError, RelayError, ShreddedError, FormatError, KeystoreError: as `Project.restore_version`.
+    """
+    item, metadata = old.header.item, old.metadata
+    _, last, batch = _state(target, item)
     source = SourceItem(
         old.source,
         metadata.kind,
@@ -70,7 +81,7 @@ def restore_version(origin: Origin, target: SealTarget, item: bytes, version: in
     # Padded as it was then: a floor of that time's labelvault.toml is nowhere else on record.
     floor_bytes = max(target.floor_bytes, opened_size(old.payload_bytes))
     seal_as_stream(source, hashed, header, metadata, replace(target, floor_bytes=floor_bytes))
-    return RestoredVersion(item, old.source, old.path, version, header.version, metadata.size)
+    return header.version
 
 
 def _state(target: SealTarget, item: bytes) -> tuple[int, int, str | None]:

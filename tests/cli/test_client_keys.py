@@ -1,6 +1,7 @@
 """`labelvault client rotate` and `shred`."""
 
 import os
+from datetime import timedelta
 
 import pytest
 
@@ -82,3 +83,31 @@ def test_shred_needs_the_name_and_tells_of_copies(world):
         assert ran.code == 3
         assert "was shredded" in ran.err
         assert "Its keys are gone for good" in ran.err
+
+
+def test_rekey_plans_seals_again_and_says_what_stays(world):
+    """A dry run changes nothing; named items become new versions; a name that is none is refused."""
+    name = "guidelines/rating.md"
+    plan = world.client("rekey", "ferry", name, "--dry-run", "--json").json
+    assert [(each["source"], each["version"]) for each in plan["items"]] == [(name, 1)]
+    assert "nothing was sealed" in world.client("rekey", "ferry", name, "--dry-run").out
+    assert len(world.client("ls", "ferry", "--versions", name, "--json").json["versions"]) == 1
+    ran = world.client("rekey", "ferry", name)
+    assert ran.code == 0
+    assert "1 sealed again under fresh keys; 0 have newer versions already; 0 failed." in ran.out
+    assert "The old versions stay readable to whoever has their keys." in ran.out.replace("\n", " ")
+    assert len(world.client("ls", "ferry", "--versions", name, "--json").json["versions"]) == 2
+    for words, code in (((), 2), (("nothing",), 7), ((name, "--exposed", EXAMPLE / name), 2)):
+        assert world.client("rekey", "ferry", *words).code == code
+    assert world.client("rekey", "ferry", "--exposed", EXAMPLE / name).code == 7
+
+
+def test_rekey_takes_what_a_statement_says(world, tmp_path):
+    """Nothing was ever released, so a statement about everybody exposes nothing."""
+    with world.library() as client:
+        now = client.now()
+        stated = client.statement("all", now - timedelta(hours=1), now, "ferry")
+    file = tmp_path / "all.statement"
+    file.write_bytes(stated.file)
+    facts = world.client("rekey", "ferry", "--exposed", file, "--json").json
+    assert facts == {"project": "ferry", "items": [], "done": 0, "faults": []}
