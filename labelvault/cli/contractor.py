@@ -10,6 +10,7 @@ from labelvault.cli import (
     contractor_agent,
     contractor_ahead,
     contractor_approve,
+    contractor_check,
     contractor_desk,
     contractor_device,
     contractor_doctor,
@@ -281,3 +282,4 @@ contractor_device.add_to(command)
 contractor_approve.add_to(command)
 contractor_agent.add_to(command)
 contractor_doctor.add_to(command)
+contractor_check.add_to(command)

@@ -205,7 +205,7 @@ class AheadOfTime:
         except BaseException as error:
             self._failed(outer, error, partial(self._post.closed, outer, "best-effort"))
             raise
-        self._post.opened(outer, opened.task.version, [])
+        self._post.opened(outer, opened.known, [])
         return opened, deadline
 
     def worker(self, held: HeldLease, readable: bool) -> Worker:
@@ -249,12 +249,12 @@ class AheadOfTime:
         try:
             if not worker.has_prekey:
                 worker.take_prekey(self._prekeys.seed(held.prekey))
-            version, files = worker.open_ahead(held.membership, self._contractor, held.data, folder=folder, token=token)
+            known, files = worker.open_ahead(held.membership, self._contractor, held.data, folder=folder, token=token)
         except BaseException as error:
             worker.stop()
             self._failed(held.outer, error, partial(closed, held.outer))
             raise
-        self._post.opened(outer, version, files)
+        self._post.opened(outer, known, files)
 
     def _failed(self, outer: LeaseOuter, error: BaseException, closed: Callable[[], None]) -> None:
         """Keep the lease for later if only the vault was away; else close it, as the issuer counts it as open."""

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from labelvault.contractor.membership import Membership, read_certificate, read_
 from labelvault.contractor.onetime import NextKey
 from labelvault.contractor.opening import lease_outer, open_lease, read_ahead_lease, read_lease
 from labelvault.contractor.output import OutputDirectory
-from labelvault.contractor.parts import LargeItems, Opened
+from labelvault.contractor.parts import LargeItems, Opened, OpenedAs
 from labelvault.contractor.show import DEFAULT_WIDTH, render
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
@@ -130,9 +131,9 @@ class Child:
         command = message.get("command") if isinstance(message, dict) else None
         try:
             if command == "open":
-                files, version = self._open(message)
+                files, known = self._open(message)
                 try:
-                    send(self._channel, {"opened": [[device, inode] for device, inode in files], "version": version})
+                    send(self._channel, {"opened": [[device, inode] for device, inode in files], **asdict(known)})
                 except OSError:
                     # Nobody will know of these files.
                     if message["folder"] is not None:
@@ -151,8 +152,8 @@ class Child:
                 send(self._channel, {"one_time_key": self._key.make()})
                 return True
             if command == "renew":
-                newer, version = self._renew(message)
-                send(self._channel, {"newer": newer, "version": version})
+                newer, known = self._renew(message)
+                send(self._channel, {"newer": newer, **asdict(known)})
                 return True
             if command == "show":
                 self._show(descriptors, message.get("width", DEFAULT_WIDTH), bool(message.get("colour")))
@@ -171,7 +172,7 @@ class Child:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _open(self, message: dict[str, Any]) -> tuple[list[tuple[int, int]], int]:
+    def _open(self, message: dict[str, Any]) -> tuple[list[tuple[int, int]], OpenedAs]:
         if self._deadline is not None:
             raise FormatError("this process has opened its task already")
         key, asked_s = self._key.take()
@@ -194,14 +195,14 @@ class Child:
             large = large_items(relay, partial(self._check_wanted, self._deadline))
             opened = open_lease(lease, outer, key, membership, reader(relay), large)
             if message["folder"] is not None:
-                return write_parts(Path(message["folder"]), opened), opened.task.version
+                return write_parts(Path(message["folder"]), opened), opened.known
         finally:
             relay.close()
         self._opened = opened
-        return [], opened.task.version
+        return [], opened.known
 
-    def _renew(self, message: dict[str, Any]) -> tuple[bool, int]:
-        """Go over to the lease that renews this opening; return whether it brought other content, and the version."""
+    def _renew(self, message: dict[str, Any]) -> tuple[bool, OpenedAs]:
+        """Go over to the lease that renews this opening; return whether it brought other content, and its facts."""
         if self._opened is None or self._deadline is None:
             raise FormatError("nothing is open to renew")
         key, asked_s = self._key.take()
@@ -221,7 +222,7 @@ class Child:
             self._opened.close()
         self._opened = opened
         self._deadline.renew(outer, asked_s)
-        return newer, opened.task.version
+        return newer, opened.known
 
     def _check_wanted(self, deadline: Deadline) -> None:
         """Stop the writing of a large item when the lease ends, or the parent wants no more or is gone.

@@ -254,7 +254,7 @@ class Contractor:
         deadline = Deadline(outer, asked_s, self._clock)
         try:
             opened = self._opened(membership, lease, outer, key, deadline)
-            leases.opened(opened.task.version, [])
+            leases.opened(opened.known, [])
         except BaseException:
             # The issuer counts the lease from its release: say that it is over, or it keeps the slot until it expires.
             leases.closed("best-effort")

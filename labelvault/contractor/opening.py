@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from labelvault.contractor.membership import CLOCK_SKEW, Membership, newer_certificate, read_certificate
-from labelvault.contractor.parts import LargeItems, Opened, OpenedPart
+from labelvault.contractor.parts import LargeItems, Opened, OpenedAs, OpenedPart
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.ranges import SealedReader
@@ -231,15 +231,16 @@ def open_lease(
     if ids[0] != outer.item or len(set(ids)) != len(ids):
         raise LeaseError("the lease does not begin with its task, or names an item twice")
     named = tuple((leased.item, leased.version, leased.digest) for leased in secrets.items)
+    known = OpenedAs(secrets.items[0].version, secrets.epoch, secrets.index, secrets.entry_hash)
     if before is not None and before.named == named:
-        return replace(before, outer=outer)
+        return replace(before, outer=outer, known=known)
     parts = tuple(_open_part(leased, outer, read_item, large) for leased in secrets.items)
     if parts[0].kind != "task" or any(part.kind in ("task", "gold") for part in parts[1:]):
         raise LeaseError("the lease holds items of kinds that don't open together")
     missing = {item for part in parts for item in part.metadata.requires} - set(ids)
     if missing:
         raise LeaseError(f"the lease lacks {len(missing)} of the items that its task requires")
-    return Opened(outer, parts[0], parts[1:], named)
+    return Opened(outer, parts[0], parts[1:], named, known)
 
 
 def _open_secrets(lease: Signed[Lease], key: OneTimeKey) -> LeaseSecrets:

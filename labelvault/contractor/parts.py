@@ -112,6 +112,23 @@ class OpenedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedAs:
+    """What may be known of an opening outside the process that holds it: nothing of it is secret.
+
+    Attributes:
+        version: of the task, which an answer to it names.
+        epoch: of the client's ledger that records the release, 16 bytes.
+        index: at which entry.
+        entry_hash: that entry's leaf hash, 32 bytes.
+    """
+
+    version: int
+    epoch: bytes
+    index: int
+    entry_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A task and what it requires, opened.
 
@@ -120,12 +137,14 @@ class Opened:
         task: the task itself.
         required: what opened with it.
         named: which bytes these are, in the lease's order.
+        known: what may be known of it outside.
     """
 
     outer: LeaseOuter
     task: OpenedPart
     required: tuple[OpenedPart, ...]
     named: tuple[ItemBytes, ...]
+    known: OpenedAs
 
     def close(self) -> None:
         """Let go of all that large items hold."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.opening import make_receipt
+from labelvault.contractor.parts import OpenedAs
 from labelvault.contractor.records import OpeningLog
 from labelvault.errors import RelayError, StoreError
 from labelvault.keys.token import read_token
@@ -62,16 +63,16 @@ class Post:
             self._relays[address] = open_relay(address, token=read_token(self._home))
         return self._relays[address]
 
-    def opened(self, outer: LeaseOuter, version: int, files: list[tuple[int, int]]) -> None:
+    def opened(self, outer: LeaseOuter, known: OpenedAs, files: list[tuple[int, int]]) -> None:
         """Record that a lease was opened, and say so.
 
         Args:
             outer: the lease's readable part.
-            version: of the task.
+            known: of what it opened.
             files: (device, inode) of each file written.
         """
         at = truncate(self._clock())
-        self._log.opened(outer, version, files, make_receipt(outer, self._identity, "opened", None, at))
+        self._log.opened(outer, known, files, make_receipt(outer, self._identity, "opened", None, at))
         self.post_due()
 
     def closed(self, outer: LeaseOuter, erased: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from labelvault.contractor.outbox import Outbox
+from labelvault.contractor.parts import OpenedAs
 from labelvault.database import Database, Schema
 from labelvault.errors import KeystoreError, LeaseError
 from labelvault.wire.codec import decode, encode
@@ -17,13 +18,13 @@ from labelvault.wire.schema import decode_record, encode_record
 from labelvault.wire.times import from_ms, to_ms
 
 STATE_SCHEMA: Final = Schema(
-    version=2,
+    version=3,
     missing="`labelvault contractor init` makes it",
     statements="""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE openings (
   lease_id BLOB PRIMARY KEY, outer BLOB NOT NULL, version INTEGER, opened_ms INTEGER NOT NULL, closed_ms INTEGER,
-  folder TEXT, files BLOB, erased TEXT
+  folder TEXT, files BLOB, erased TEXT, recorded BLOB
 ) WITHOUT ROWID;
 CREATE TABLE receipts_due (number INTEGER PRIMARY KEY AUTOINCREMENT, project BLOB NOT NULL, receipt BLOB NOT NULL);
 CREATE TABLE submissions (
@@ -45,6 +46,7 @@ class OpeningRecord:
         state: `open` or `closed`.
         folder: where files were written, if they were.
         erased: with `closed`: `process-exit` or `best-effort`.
+        recorded: where the client's ledger records the release: epoch, index and entry hash; None if it never opened.
     """
 
     lease_id: bytes
@@ -54,6 +56,7 @@ class OpeningRecord:
     state: str
     folder: Path | None
     erased: str | None
+    recorded: tuple[bytes, int, bytes] | None = None
 
 
 class OpeningLog:
@@ -119,7 +122,7 @@ class OpeningLog:
         with self._database.transaction():
             self._saw("issuer_ms", outer.issued_at)
             self._database.execute(
-                "INSERT INTO openings VALUES (?, ?, NULL, ?, NULL, ?, ?, NULL)",
+                "INSERT INTO openings VALUES (?, ?, NULL, ?, NULL, ?, ?, NULL, NULL)",
                 outer.lease_id,
                 encode_record(outer),
                 to_ms(now),
@@ -127,17 +130,22 @@ class OpeningLog:
                 None if folder is None else encode([]),
             )
 
-    def opened(self, outer: LeaseOuter, version: int, files: list[tuple[int, int]], receipt: bytes) -> None:
+    def opened(self, outer: LeaseOuter, known: OpenedAs, files: list[tuple[int, int]], receipt: bytes) -> None:
         """Remember that a lease was opened, and that its receipt is due.
 
         Args:
             outer: the lease's readable part.
-            version: of the task, which an answer to it names.
+            known: of what it opened.
             files: (device, inode) of each file written, by which it is known again without keeping a name.
             receipt: to post.
         """
         with self._database.transaction():
-            self._database.execute("UPDATE openings SET version = ? WHERE lease_id = ?", version, outer.lease_id)
+            self._database.execute(
+                "UPDATE openings SET version = ?, recorded = ? WHERE lease_id = ?",
+                known.version,
+                encode([known.epoch, known.index, known.entry_hash]),
+                outer.lease_id,
+            )
             self._database.execute(
                 "UPDATE openings SET files = ? WHERE lease_id = ? AND folder IS NOT NULL",
                 encode([[device, inode] for device, inode in files]),
@@ -212,7 +220,7 @@ class OpeningLog:
     def all(self) -> list[OpeningRecord]:
         """List openings, oldest first."""
         rows = self._database.rows(
-            "SELECT outer, opened_ms, closed_ms, folder, erased FROM openings ORDER BY opened_ms"
+            "SELECT outer, opened_ms, closed_ms, folder, erased, recorded FROM openings ORDER BY opened_ms"
         )
         return [_record(row) for row in rows]
 
@@ -227,7 +235,14 @@ def _record(row: tuple[Any, ...]) -> OpeningRecord:
         "open" if row[2] is None else "closed",
         None if row[3] is None else Path(row[3]),
         row[4],
+        None if row[5] is None else _place(bytes(row[5])),
     )
+
+
+def _place(data: bytes) -> tuple[bytes, int, bytes]:
+    found: Any = decode(data)
+    epoch, index, entry_hash = found
+    return epoch, index, entry_hash
 
 
 def check_finished(home: Path) -> None:

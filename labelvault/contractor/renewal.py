@@ -14,6 +14,7 @@ from labelvault.contractor.asking import AnyExchange, Asking
 from labelvault.contractor.exchange import EpochChanged
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.opening import read_lease
+from labelvault.contractor.parts import OpenedAs
 from labelvault.contractor.post import Post
 from labelvault.contractor.records import OpeningLog
 from labelvault.errors import (
@@ -126,9 +127,9 @@ class Leases:
             self._post.given_up(self._pending)
             self._pending = None
 
-    def opened(self, version: int, files: list[tuple[int, int]]) -> None:
-        """Record that the newest lease was opened, and say so; `version` and `files` as in `Post.opened`."""
-        self._post.opened(self.outer, version, files)
+    def opened(self, known: OpenedAs, files: list[tuple[int, int]]) -> None:
+        """Record that the newest lease was opened, and say so; `known` and `files` as in `Post.opened`."""
+        self._post.opened(self.outer, known, files)
 
     def closed(self, erased: str) -> None:
         """Record that every lease of this opening is closed, and say so.

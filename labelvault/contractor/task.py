@@ -153,7 +153,7 @@ class Task:
             try:
                 key, asked_s = self._key.take()
                 opened = self._open_renewed(renewed, key, before)
-                self._leases.opened(opened.task.version, [])
+                self._leases.opened(opened.known, [])
             except LabelVaultError as error:
                 self.close()
                 raise closed_with_both(error) from error

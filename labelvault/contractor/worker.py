@@ -18,6 +18,7 @@ from labelvault.contractor.harden import steps_of
 from labelvault.contractor.isolated import Isolated, Process
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
+from labelvault.contractor.parts import OpenedAs
 from labelvault.contractor.renewal import Leases, closed_with_both
 from labelvault.contractor.show import DEFAULT_WIDTH
 from labelvault.contractor.submitting import Submit
@@ -83,11 +84,11 @@ class Worker:
         lease: bytes,
         folder: Path | None,
         token: str | None = None,
-    ) -> tuple[int, list[tuple[int, int]]]:
+    ) -> tuple[OpenedAs, list[tuple[int, int]]]:
         """Hand the child its lease, and the vault's token if it wants one; it fetches, checks and opens.
 
         Returns:
-            The version of the task, and (device, inode) of the files that it wrote, if it was given a folder.
+            What may be known of the opening, and (device, inode) of the files that it wrote, if it was given a folder.
 
         Raises:
             LabelVaultError: what the child found, as the kind that it was there.
@@ -111,7 +112,7 @@ class Worker:
         *,
         folder: Path | None,
         token: str | None = None,
-    ) -> tuple[int, list[tuple[int, int]]]:
+    ) -> tuple[OpenedAs, list[tuple[int, int]]]:
         """Hand the child a lease that was issued ahead; it has the prekey.
 
         Args:
@@ -129,9 +130,9 @@ class Worker:
         """
         return self._open({**_known(membership, contractor, lease, token), "ahead": True}, folder)
 
-    def _open(self, handed_over: dict[str, Value], folder: Path | None) -> tuple[int, list[tuple[int, int]]]:
+    def _open(self, handed_over: dict[str, Value], folder: Path | None) -> tuple[OpenedAs, list[tuple[int, int]]]:
         answer = self._call({"command": "open", "folder": None if folder is None else str(folder), **handed_over})
-        return answer["version"], [(device, inode) for device, inode in answer["opened"]]
+        return _known_of(answer), [(device, inode) for device, inode in answer["opened"]]
 
     def prepare(self) -> bytes:
         """Have the child make another one-time key, to renew its lease; return the public half.
@@ -144,17 +145,17 @@ class Worker:
 
     def renew(
         self, membership: Membership, request: Signed[OpenRequest], lease: bytes, token: str | None = None
-    ) -> tuple[bool, int]:
+    ) -> tuple[bool, OpenedAs]:
         """Hand the child the lease that renews its own.
 
         Returns:
-            Whether it brought other content; and the task's version.
+            Whether it brought other content; and what may be known of it.
 
         Raises:
             LabelVaultError: what the child found, as the kind that it was there; the child has ended then.
         """
         answer = self._call({"command": "renew", **_handed_over(membership, request, lease, token)})
-        return answer["newer"], answer["version"]
+        return answer["newer"], _known_of(answer)
 
     def show(self, descriptor: int, width: int, colour: bool) -> None:
         """Have the child write its task as text to a descriptor of ours, for so many columns, in colour or not.
@@ -183,6 +184,10 @@ class Worker:
         self._channel.close()
         if not self._process.wait(_EXIT_TIMEOUT_S):
             self._process.kill()
+
+
+def _known_of(answer: dict[str, Any]) -> OpenedAs:
+    return OpenedAs(answer["version"], answer["epoch"], answer["index"], answer["entry_hash"])
 
 
 def _handed_over(
@@ -318,11 +323,11 @@ class Opening:
                 raise LeaseClosedError("the task is closed, or its time is over")
             renewed = self._leases.renew(self._worker.prepare, timeout_s, None, approving)
             try:
-                newer, version = self._worker.renew(renewed.membership, renewed.request, renewed.data, self._token)
+                newer, known = self._worker.renew(renewed.membership, renewed.request, renewed.data, self._token)
             except LabelVaultError as error:
                 self.close()
                 raise closed_with_both(error) from error
-            self._leases.opened(version, [])
+            self._leases.opened(known, [])
             return newer
 
     def close(self) -> None:

@@ -103,3 +103,19 @@ def test_verify_statement_exits_by_what_failed(world, stated, cli):
     ):
         ran = cli("verify-statement", file, "--ledger", book, "--client", client, "--json")
         assert (ran.code, json.loads(ran.out)["error"]["kind"]) == (code, kind)
+
+
+def test_check_ledger_holds_the_client_to_its_ledger(world, stated):
+    """All of this device's leases are in the export; one that is cut does not verify; nothing joined is said."""
+    _, _, ledger = stated
+    ran = world.contractor("check-ledger", ledger)
+    assert ran.code == exits.OK, ran
+    assert "Every lease of this device stands in the ledger." in ran.out
+    assert world.contractor("open", world.tasks["fa-1041"]).code == exits.OK
+    facts = world.contractor("check-ledger", ledger, "--json").json
+    assert (len(facts["found"]), len(facts["later"])) == (1, 1)
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    assert world.contractor("check-ledger", ledger).code == exits.AUTHENTICITY
+    world.enrol("ben")
+    assert world.contractor("check-ledger", ledger, home="ben").code == exits.KEYS

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelvault.contractor.layout import Layout, Style, columns
-from labelvault.contractor.parts import Opened, OpenedPart
+from labelvault.contractor.parts import Opened, OpenedAs, OpenedPart
 from labelvault.contractor.show import image_size, render
 from labelvault.envelope.metadata import Label, Metadata
 
@@ -29,7 +29,8 @@ def shown(content: bytes | str, media_type: str, *, name: str = "x", width: int 
     data = content if isinstance(content, bytes) else content.encode()
     metadata = Metadata("task", name, media_type, len(data), (Label(name, name),), ())
     part = OpenedPart(bytes(16), 1, metadata, data)
-    return render(Opened(None, part, (), ()), width, colour=colour)  # type: ignore[arg-type]
+    known = OpenedAs(1, bytes(16), 0, bytes(32))
+    return render(Opened(None, part, (), (), known), width, colour=colour)  # type: ignore[arg-type]
 
 
 def test_markdown_shows_headings_lists_tables_and_code() -> None:
