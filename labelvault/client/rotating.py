@@ -14,9 +14,8 @@ from labelvault.client.records import Progress, RotationReport
 from labelvault.client.versions import current_kek
 from labelvault.database import Database
 from labelvault.errors import DecryptionError, KeystoreError, ShreddedError, StoreError
-from labelvault.keys.kek import Kek, KekFiles, rewrap_dek
+from labelvault.keys.kek import Kek, KekFiles, Rewrapper
 from labelvault.ledger.entries import Entry, Rotated
-from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 
 BATCH_VERSIONS: Final = 500
 """Re-wrapped in one transaction: about 20 ms in which no release begins."""
@@ -123,7 +122,7 @@ class _Mover:
         self._rotation = rotation
         self._new = new
         self._progress = progress
-        self._old: dict[int, Kek] = {}
+        self._from: dict[int, Rewrapper] = {}
         self._damaged = 0
 
     def run(self) -> int:
@@ -173,7 +172,8 @@ class _Mover:
     def _moved(self, item: bytes, version: int, digest: bytes, wrapped: bytes, generation: int) -> bytes:
         if not wrapped:
             return b""  # A stream that is still being sealed: it gets its wrap, and that KEK's name, at its end.
-        if generation not in self._old:
-            self._old[generation] = self._rotation.keks.load(self._rotation.project, self._new.kek_id, generation)
-        header = ItemHeader(ITEM_FORMAT, self._rotation.client, self._rotation.project, item, version).encode()
-        return rewrap_dek(self._old[generation], self._new, wrapped, header, digest)
+        if generation not in self._from:
+            rotation = self._rotation
+            old = rotation.keks.load(rotation.project, self._new.kek_id, generation)
+            self._from[generation] = Rewrapper(rotation.client, rotation.project, old, self._new)
+        return self._from[generation].rewrap(item, version, digest, wrapped)

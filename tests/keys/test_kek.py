@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import (
@@ -15,9 +17,10 @@ from labelvault.errors import (
     KeystoreError,
     KeystoreForeignError,
 )
-from labelvault.keys.kek import Kek, KekFiles, unwrap_dek, wrap_context, wrap_dek
+from labelvault.keys.kek import Kek, KekFiles, Rewrapper, unwrap_dek, wrap_context, wrap_dek
 from labelvault.keys.root import LocalRootKey
 from labelvault.keys.wrapped import store_wrapped
+from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 
 ROOT = LocalRootKey(SecretBytes(bytes(32)))
 CLIENT, PROJECT, OTHER = b"c" * 32, b"p" * 16, b"q" * 16
@@ -189,3 +192,36 @@ def test_only_deks_are_wrapped() -> None:
     for size in (0, 31, 33):
         with pytest.raises(ValueError, match="32 bytes"):
             wrap_dek(KEK, SecretBytes(bytes(size)), b"context")
+
+
+@given(
+    st.binary(min_size=16, max_size=16),
+    st.binary(min_size=32, max_size=32),
+    st.integers(1, 2**32),
+    st.integers(1, 2**31 - 2),
+)
+def test_G8_a_wrap_that_was_moved_stands_for_what_it_stood_for(
+    item: bytes, digest: bytes, version: int, generation: int
+) -> None:
+    """The contexts that moving cuts out are those of `wrap_context`; a second item of that version as well."""
+    old = Kek(b"k" * 16, generation, SecretBytes(b"K" * 32))
+    new = Kek(b"k" * 16, generation + 1, SecretBytes(b"N" * 32))
+    moving = Rewrapper(CLIENT, PROJECT, old, new)
+    for each in (item, bytes(16), b"k" * 16, CLIENT[:16]):
+        header = ItemHeader(ITEM_FORMAT, CLIENT, PROJECT, each, version).encode()
+        before, after = (wrap_context(header, digest, kek.kek_id, kek.generation) for kek in (old, new))
+        moved = moving.rewrap(each, version, digest, wrap_dek(old, DEK, before))
+        assert unwrap_dek(new, moved, after).matches(DEK.reveal())
+        for kek, context in ((new, before), (old, after), (old, before)):
+            with pytest.raises(DecryptionError):
+                unwrap_dek(kek, moved, context)
+        with pytest.raises(DecryptionError):
+            moving.rewrap(each, version, digest, moved)
+
+
+@pytest.mark.parametrize(("item", "digest"), [(b"i" * 15, b"d" * 32), (b"i" * 16, b"d" * 33), (b"", b"d" * 48)])
+def test_sizes_that_would_move_a_boundary_are_refused(item: bytes, digest: bytes) -> None:
+    """A context is cut by sizes, so none but the right ones go in."""
+    moving = Rewrapper(CLIENT, PROJECT, KEK, Kek(KEK.kek_id, 2, SecretBytes(b"N" * 32)))
+    with pytest.raises(FormatError):
+        moving.rewrap(item, 1, digest, bytes(72))
