@@ -14,7 +14,7 @@ from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, table
 from labelvault.cli.values import PAST
-from labelvault.client import ExposureStatement, statement_csv, statement_html
+from labelvault.client import ExposureStatement, ItemVerdict, statement_csv, statement_html
 from labelvault.client.exposure_words import LABELS, MEANINGS, RULES, headline, moment, remarks, verifying, why
 from labelvault.envelope.metadata import KINDS
 from labelvault.ledger.verdicts import VERDICTS
@@ -155,13 +155,12 @@ def _shown(stated: ExposureStatement, output: Path | None) -> list[Listing | Tex
     shown.append(
         table(
             "Totals",
-            ["verdict", "items#", *(f"{kind}#" for kind in kinds), "meaning"],
+            ["verdict", "items#", *(f"{kind}#" for kind in kinds)],
             [
                 (
                     cell(LABELS[verdict], _STYLES.get(verdict, "") if totals[verdict] else ""),
                     totals[verdict],
                     *(by_kind[kind][verdict] for kind in kinds),
-                    MEANINGS[verdict],
                 )
                 for verdict in VERDICTS
             ],
@@ -169,7 +168,11 @@ def _shown(stated: ExposureStatement, output: Path | None) -> list[Listing | Tex
     )
     for verdict in _TOLD:
         shown += _items(stated, verdict)
-    shown += [*RULES, f"Stated at {moment(statement.at)}, over {statement.ledgers[-1].size:,} entries."]
+    shown.append(Text("\nHow to read it", style="bold"))
+    shown += [
+        *(f"- {rule}" for rule in RULES),
+        f"Stated at {moment(statement.at)}, over {statement.ledgers[-1].size:,} entries.",
+    ]
     if output is not None:
         shown.append(f"Anyone verifies it: {verifying(stated, str(output))}")
     return shown
@@ -180,14 +183,15 @@ def _items(stated: ExposureStatement, verdict: str) -> list[Listing | str]:
     if not items:
         return []
     rows = [
-        (
-            *(each.name, each.kind, each.batch or ""),
-            *(() if stated.project else (each.project,)),
-            Text("\n").join(map(cell, why(each))),
-        )
+        (each.name, _kind(each, with_project=stated.project is None), Text("\n").join(map(cell, why(each))))
         for each in items[:_MOST]
     ]
-    columns = ["item", "kind", "batch", *([] if stated.project else ["project"]), "how"]
-    listing = table(LABELS[verdict].capitalize(), columns, rows)
+    title = f"{LABELS[verdict].capitalize()}: {MEANINGS[verdict]}"
+    listing = table(title, ["item", "kind", "who and when"], rows)
     more = len(items) - _MOST
     return [listing, *([f"… and {more} more: see --json, --csv or --html."] if more > 0 else [])]
+
+
+def _kind(item: ItemVerdict, *, with_project: bool) -> str:
+    of = [item.batch or "", item.project if with_project else ""]
+    return " of ".join([item.kind, *filter(None, of)])

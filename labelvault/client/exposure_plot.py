@@ -136,7 +136,7 @@ def plot(stated: ExposureStatement) -> str:
     )
     for place, (time, words) in enumerate(_ticks(line.start, line.end)):
         parts.append(
-            f'<text class="tick{" odd" if place % 2 else ""}" text-anchor="middle" '
+            f'<text class="tick time{" odd" if place % 2 else ""}" text-anchor="middle" '
             f'x="{x(time):.1f}" y="{_HEIGHT - _BOTTOM + 18}">{words}</text>'
         )
     parts.append(f'<text class="tick" text-anchor="end" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 4}">UTC</text></svg>')

@@ -126,16 +126,16 @@ def interval_words(interval: StatedInterval, name: str = "") -> str:
     leases = f" in {interval.leases} leases" if interval.leases > 1 else ""
     reasons = {
         "open": "open in the window",
-        "not-erased": "over before the window, not shown to be erased",
+        "not-erased": "over before the window",
         "key-taken": "released after the window to a key that lay there, not revoked by then",
     }
-    end = (
-        "best-effort receipt; copies may have stayed"
-        if interval.erasure == "best-effort"
-        else "expiry; no receipt that counts, erasure unconfirmed"
-    )
+    ends = {
+        "best-effort": "ended by a best-effort receipt, copies may have stayed",
+        "unconfirmed": "no receipt that counts, erasure unconfirmed",
+    }
     return (
-        f"{who} ({tier}){task}{leases}: {between(interval.since, interval.until)} ({end}); {reasons[interval.reason]}"
+        f"{who} ({tier}){task}{leases}: {between(interval.since, interval.until)}; {reasons[interval.reason]}; "
+        f"{ends[interval.erasure]}"
     )
 
 
