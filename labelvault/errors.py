@@ -260,7 +260,7 @@ class ProjectError(LabelVaultError):
 
 
 class ShreddedError(LabelVaultError):
-    """The project was shredded: its keys are destroyed, and nothing can be sealed into it, granted or released."""
+    """Keys were destroyed on purpose: a project's, so nothing is sealed into it or released; or an old version's."""
 
 
 class OutputError(LabelVaultError):

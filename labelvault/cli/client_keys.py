@@ -103,6 +103,7 @@ def rotate_root(home: Path, passphrase: Passphrase, new_passphrase: Passphrase, 
     metavar="STATEMENT",
     help="All that this file calls exposed, unconfirmed or unknown.",
 )
+@click.option("--drop-old", is_flag=True, help="Destroy the keys of these items' older versions here, too, for good.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sealed again; seal nothing.")
 @progress_options
 @client_options
@@ -110,6 +111,7 @@ def rekey(
     name: str,
     items: tuple[str, ...],
     statement: Path | None,
+    drop_old: bool,
     dry_run: bool,
     home: Path,
     passphrase: Passphrase,
@@ -131,7 +133,7 @@ def rekey(
         if dry_run:
             return _would_rekey(project.plan_rekey(wanted), name, out)
         with view.showing("Re-keying") as progress:
-            report = project.rekey(wanted, progress)
+            report = project.rekey(wanted, progress, drop_old=drop_old)
     facts = {
         "project": name,
         "items": [{"item": item, "version": version} for item, version in report.versions],
@@ -140,11 +142,12 @@ def rekey(
             {"item": each.item, "version": each.version, "source": each.source, "message": str(each.error)}
             for each in report.faults
         ],
+        "dropped": report.dropped,
     }
     out.result(
         facts,
         f"{len(report.versions)} sealed again under fresh keys; {report.done} have newer versions already;"
-        f" {len(report.faults)} failed.",
+        f" {len(report.faults)} failed." + (f" {report.dropped} older wraps destroyed." if drop_old else ""),
         _STAYS,
     )
     for fault in report.faults if not out.as_json else ():

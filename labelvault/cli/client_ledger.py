@@ -85,6 +85,8 @@ def _what(line: LedgerLine) -> str:
             )
         case entries.Shredded():
             return f"{named('project', entry.project)}: {entry.keks} keys and {entry.versions} wraps destroyed"
+        case entries.Dropped():
+            return f"{named('item', entry.item)}: {entry.versions} wraps before version {entry.before} destroyed"
         case entries.Restored():
             return f"follows a ledger that is known up to entry {entry.size}, of {moment(entry.backup_at)}"
         case entries.Alarmed():

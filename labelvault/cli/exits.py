@@ -173,7 +173,7 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     ),
     (
         errors.ShreddedError,
-        Outcome(REFUSED, "Its keys are gone for good; seal the folder into a new project."),
+        Outcome(REFUSED, "Its keys are gone for good; what is needed has to be sealed anew."),
     ),
     (errors.OutputError, Outcome(BAD_INPUT, "Choose a new or empty place that you may write to.")),
     (errors.DrillError, Outcome(BAD_INPUT, "Check what was handed to the drill: labelvault drill --help.")),

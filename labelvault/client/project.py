@@ -273,7 +273,11 @@ class Project:
         return plan_rekey(self._origin(), items)
 
     def rekey(
-        self, items: Sequence[bytes | tuple[bytes, int]], progress: Callable[[Progress], None] | None = None
+        self,
+        items: Sequence[bytes | tuple[bytes, int]],
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        drop_old: bool = False,
     ) -> RekeyReport:
         """Seal what was exposed again, as the next version under a fresh DEK, which is released from then on.
 
@@ -284,6 +288,8 @@ class Project:
         Args:
             items: ids; or (id, version), as `exposed` gives them: one that is not current any more is done already.
             progress: called after each item.
+            drop_old: destroy the wraps of these items' older versions too, on record. Nobody who has no other copy of
+                their keys opens those any more, the client included; whoever was given a key still has it.
 
         Returns:
             What was done. What could not be is in it, and as it was.
@@ -294,7 +300,7 @@ class Project:
             RelayError: the vault can't be reached.
             StoreError, KeystoreError: catalog or keys can't be used.
         """
-        return rekey(self._origin(), self._target(), items, progress)
+        return rekey(self._origin(), self._target(), items, progress, drop_old=drop_old)
 
     def rotate_kek(self, progress: Callable[[Progress], None] | None = None) -> RotationReport:
         """Wrap all DEKs under a new KEK and destroy the old one. Touches neither the vault nor what is sealed.

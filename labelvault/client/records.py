@@ -373,11 +373,13 @@ class RekeyReport:
         versions: (item id, version) of the new versions, which are current.
         done: named versions that were not current any more, so there was nothing to do.
         faults: what could not be sealed again; it is as it was.
+        dropped: wraps of older versions that were destroyed.
     """
 
     versions: tuple[tuple[bytes, int], ...]
     done: int
     faults: tuple[ExportFault, ...]
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from labelvault.client.meter import Meter
 from labelvault.client.reading import Origin, StoredVersion, named_version
 from labelvault.client.records import ExportFault, Progress, RekeyPlan, RekeyReport
 from labelvault.client.restoring import seal_again
-from labelvault.client.versions import SealTarget
+from labelvault.client.versions import SealTarget, current_kek
 from labelvault.errors import LabelVaultError, ProjectError, RelayError, ShreddedError
+from labelvault.ledger.entries import Dropped
 from labelvault.ledger.statement import Statement, read_statement, statement_frame
 from labelvault.wire.certified import open_certified
 from labelvault.wire.ids import ClientId
@@ -82,8 +83,10 @@ def rekey(
     target: SealTarget,
     items: Sequence[bytes | tuple[bytes, int]],
     progress: Callable[[Progress], None] | None = None,
+    *,
+    drop_old: bool = False,
 ) -> RekeyReport:
-    """Seal current versions again; see `Project.rekey`.
+    """Seal current versions again, and perhaps destroy the wraps of older ones; see `Project.rekey`.
 
     Raises:
         ProjectError: as `plan_rekey`.
@@ -108,7 +111,35 @@ def rekey(
                 raise
             faults.append(_fault(old, error))
         meter.finished(old.payload_bytes)
-    return RekeyReport(tuple(made), plan.done, tuple(faults))
+    dropped = 0
+    if drop_old:
+        failed = {fault.item for fault in faults}
+        named = dict.fromkeys(each if isinstance(each, bytes) else each[0] for each in items)
+        dropped = _drop(target, [item for item in named if item not in failed])
+    return RekeyReport(tuple(made), plan.done, tuple(faults), dropped)
+
+
+def _drop(target: SealTarget, items: Sequence[bytes]) -> int:
+    """Destroy the wraps of all versions of items but the current ones, and return how many those were."""
+    database, total = target.database, 0
+    with database.erasing(), database.transaction():
+        current_kek(database, target.project)
+        entries = []
+        for item in items:
+            current = int(database.scalar("SELECT version FROM items WHERE item = ?", item))
+            count = database.execute(
+                "UPDATE versions SET wrapped = x'' WHERE item = ? AND version < ? AND wrapped != x''", item, current
+            )
+            if count:
+                entries.append(
+                    Dropped(at=target.now, project=target.project, item=item, before=current, versions=count)
+                )
+            total += count
+        if entries:
+            target.record(entries)
+    # Also where an earlier run was killed before this.
+    database.rewrite()
+    return total
 
 
 def _fault(version: StoredVersion, error: LabelVaultError) -> ExportFault:

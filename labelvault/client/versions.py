@@ -10,13 +10,13 @@ from labelvault.crypto.secret import SecretBytes
 from labelvault.database import Database
 from labelvault.errors import ShreddedError
 from labelvault.keys.kek import Kek, KekFiles, wrap_context, wrap_dek
-from labelvault.ledger.entries import Sealed
+from labelvault.ledger.entries import Entry, Sealed
 from labelvault.relay.protocol import Relay
 from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.items import ItemHeader
 from labelvault.wire.times import to_ms
 
-Record = Callable[[list[Sealed]], None]
+Record = Callable[[Sequence[Entry]], None]
 """Appends entries to the ledger and signs a checkpoint, inside the open transaction."""
 
 

@@ -221,6 +221,22 @@ class Shredded:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """Wraps of an item's older versions were destroyed: the client itself can't give those back any more.
+
+    Attributes:
+        before: the wraps of versions under this number.
+        versions: how many those were.
+    """
+
+    at: datetime
+    project: Id16
+    item: Id16
+    before: Version
+    versions: Annotated[int, UInt(1, 2**32)]
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """This ledger follows another one, which is known up to a checkpoint only; first entry but its certificate.
 
@@ -286,6 +302,7 @@ Entry: TypeAlias = (
     | Frozen
     | Rotated
     | Shredded
+    | Dropped
     | Restored
     | Alarmed
     | Junk
@@ -303,6 +320,7 @@ KINDS: Final[dict[str, type[Entry]]] = {
     "frozen": Frozen,
     "rotated": Rotated,
     "shredded": Shredded,
+    "dropped": Dropped,
     "restored": Restored,
     "alarm": Alarmed,
     "junk": Junk,

@@ -8,12 +8,13 @@ import pytest
 from labelvault.client import Client
 from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.seal import open_item
-from labelvault.errors import DecryptionError, FormatError, ProjectError, SignatureError, TamperedError
+from labelvault.errors import DecryptionError, FormatError, ProjectError, ShreddedError, SignatureError, TamperedError
 from labelvault.keys.kek import unwrap_dek, wrap_context
-from labelvault.ledger.entries import Released, Sealed
+from labelvault.ledger.entries import Dropped, Released, Sealed
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from tests.client.killing import steps_done
 from tests.client.test_large import content_of, put
+from tests.client.test_shredding import left
 from tests.world import MINUTE, World, dump, entries, lease_outer, rows, write_file
 
 MIB = 1024 * 1024
@@ -177,3 +178,23 @@ def test_rows_of_several_versions_are_named_once(world: World) -> None:
     four = world.task("four")
     report = world.project.rekey([(four, 1), (four, 2), (four, 1)])
     assert report.versions == ((four, 3),)
+
+
+def test_old_wraps_that_are_dropped_are_in_no_file_and_on_record(world: World) -> None:
+    """Byte by byte; the current version and other items stay, and a second run has nothing to drop."""
+    one = world.task("one")
+    query = "SELECT wrapped FROM versions WHERE item = ? AND version = ?"
+    old, other = (bytes(world.lab.database.scalar(query, item, 1)) for item in (one, world.task("two")))
+    assert left(world, [old, other]) == 2
+    assert world.project.rekey([one], drop_old=True).dropped == 1
+    assert (left(world, [old]), left(world, [other])) == (0, 1)
+    (entry,) = entries(world, Dropped)
+    assert (entry.item, entry.before, entry.versions) == (one, 2, 1)
+    with pytest.raises(ShreddedError, match="version 1 .* was destroyed"):
+        world.project.compare(one, 1)
+    again = world.project.rekey([(one, 1)], drop_old=True)
+    assert (again.versions, again.done, again.dropped) == ((), 1, 0)
+    assert len(entries(world, Dropped)) == 1
+    assert world.project.rotate_kek().rewrapped == 10
+    assert not world.project.export(world.folder / "out").faults
+    world.lab.verify_ledger()
