@@ -10,6 +10,7 @@ from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, facts_table
 from labelvault.cli.signals import told_to_end
+from labelvault.cli.values import HexId
 from labelvault.client import AnswerReport
 
 
@@ -121,10 +122,13 @@ def verify(against: Path | None, output: Path | None, home: Path, passphrase: Pa
 
 @ledger.command(epilog=examples("labelvault client ledger export -o ledger.bin"))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
+@click.option(
+    "--epoch", type=HexId(16), metavar="ID", help="An older ledger, from before a restore. [default: the newest]"
+)
 @client_options
-def export(output: Path, home: Path, passphrase: Passphrase, out: Output) -> None:
+def export(output: Path, epoch: bytes | None, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Write the whole ledger and its checkpoint, to be verified offline. It names ids, not texts."""
     with opened(home, passphrase) as client:
-        data = client.export_ledger()
+        data = client.export_ledger(epoch)
     write_output(output, data)
     out.result({"export": output, "bytes": len(data)}, f"Wrote {output}: {len(data)} bytes.")

@@ -478,13 +478,18 @@ class Client:
         """
         return queries.verify_ledger(self._log, self.issuer_identity, older)
 
-    def export_ledger(self) -> bytes:
-        """Return the ledger as one file that verifies offline with public keys only.
+    def export_ledger(self, epoch: bytes | None = None) -> bytes:
+        """Return a ledger as one file that verifies offline with public keys only.
+
+        Args:
+            epoch: of an older one, from before a restore, 16 bytes; None for the newest.
 
         Raises:
-            LedgerError: the ledger does not hold together.
+            LedgerError: there is none of this epoch, or it does not hold together.
         """
-        return queries.ledger_export(self._log, self.issuer_identity)
+        log = self._log if epoch is None else Log(self.database, self.client_id, epoch)
+        issuer = queries.issuer_keys(self.database, self.identity_key).get(log.epoch)
+        return queries.ledger_export(log, self.issuer_identity.name, issuer)
 
     def ledger_lines(self, last: int = 20, kind: str | None = None) -> list[LedgerLine]:
         """Return the newest entries, oldest first, with the catalog's names for what they name. Verifies nothing.

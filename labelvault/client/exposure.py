@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from labelvault.client.queries import issuer_keys
 from labelvault.errors import EnrolmentError, FormatError, LedgerError
 from labelvault.issuer.log import Log
 from labelvault.ledger.checkpoint import issuer_key_name, verify_checkpoint
@@ -15,7 +16,7 @@ from labelvault.ledger.statement import StatedLedger, Statement, write_statement
 from labelvault.ledger.stating import LedgerView, Question, state
 from labelvault.ledger.verdicts import VERDICTS, Interval, VersionVerdict
 from labelvault.wire.frame import open_frame
-from labelvault.wire.messages import Grant, IssuerCertificate
+from labelvault.wire.messages import Grant
 
 if TYPE_CHECKING:
     from labelvault.client.client import Client
@@ -154,11 +155,7 @@ def _views(client: "Client") -> list[LedgerView]:
     Raises:
         LedgerError: it is not.
     """
-    # Of several certificates for one epoch the newest counts: its key signed the newest checkpoint.
-    issuers: dict[bytes, bytes] = {}
-    for (frame,) in client.database.rows("SELECT frame FROM certificates ORDER BY serial"):
-        certificate = open_frame(bytes(frame), IssuerCertificate, client.identity_key).message
-        issuers[certificate.epoch] = certificate.issuer
+    issuers = issuer_keys(client.database, client.identity_key)
     return [_view(client, Log(client.database, client.client_id, epoch), key) for epoch, key in issuers.items()]
 
 

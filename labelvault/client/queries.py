@@ -16,7 +16,7 @@ from labelvault.ledger.export import export_ledger, verify_export
 from labelvault.ledger.exposure import open_items, vendor_host
 from labelvault.ledger.note import VerifierKey
 from labelvault.wire.frame import open_frame
-from labelvault.wire.messages import Grant
+from labelvault.wire.messages import Grant, IssuerCertificate
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import to_ms
 
@@ -99,14 +99,28 @@ def find_grant(database: Database, start: str) -> bytes:
     raise GrantError(f"there is no grant whose id begins with {start}", next_step=SEE_GRANTS)
 
 
-def ledger_export(log: Log, issuer: IssuerIdentity) -> bytes:
+def issuer_keys(database: Database, identity_key: bytes) -> dict[bytes, bytes]:
+    """Return for each ledger's epoch, oldest first, the key that signs its checkpoints.
+
+    Of several certificates for one epoch the newest counts: its key signed the newest checkpoint.
+    """
+    found: dict[bytes, bytes] = {}
+    for (frame,) in database.rows("SELECT frame FROM certificates ORDER BY serial"):
+        certificate = open_frame(bytes(frame), IssuerCertificate, identity_key).message
+        found[certificate.epoch] = certificate.issuer
+    return found
+
+
+def ledger_export(log: Log, name: str, public_key: bytes | None) -> bytes:
     """Return entries and newest checkpoint as one file, checked before it is handed out.
 
     Raises:
-        LedgerError: the ledger does not hold together.
+        LedgerError: there is no such ledger, or it does not hold together.
     """
+    if public_key is None:
+        raise LedgerError("there is no ledger of this epoch", next_step="See them: labelvault client exposure --json.")
     data = export_ledger(log.raw_entries(), log.newest_checkpoint())
-    verify_export(data, origin=log.origin, name=issuer.name, public_key=issuer.signer.public_key)
+    verify_export(data, origin=log.origin, name=name, public_key=public_key)
     return data
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from labelvault.auditor import verify_statement
 from labelvault.client import ExposureStatement, statement_csv, statement_html
 from labelvault.client.exposure_plot import SERIES, timeline
 from labelvault.client.exposure_words import INCOMPLETE, headline, remarks, why
@@ -159,6 +160,10 @@ def test_R8_a_ledger_that_follows_another_is_stated_with_it(history: History) ->
     assert [(gap.since, gap.until) for gap in found.statement.gaps] == [(reading.latest, now)]
     assert (found.totals()["exposed"], found.totals()["unknown"]) == (3, 6)
     assert any("the ledger has a gap" in remark for remark in remarks(found))
+    exports = [lab.export_ledger(epoch) for epoch in (old.epoch, newer.epoch)]
+    assert verify_statement(found.file, exports, lab.fingerprint).statement == found.statement
+    with pytest.raises(LedgerError):
+        lab.export_ledger(bytes(16))
 
 
 def hostile(history: History) -> ExposureStatement:
