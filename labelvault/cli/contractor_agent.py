@@ -74,6 +74,7 @@ def _shown(status: AgentStatus) -> tuple[Any, Any]:
         ("or, if nothing is asked, in", span(timedelta(seconds=status.idle_left_s))),
     ]
     rows = [
-        (cell("yes", "green") if step.done else cell("no", "yellow"), step.name, step.why) for step in status.hardening
+        (cell("yes", "green") if step.done else cell("no", "bold magenta"), step.name, step.why)
+        for step in status.hardening
     ]
     return facts_table(facts), table("Hardening", ["holds", "step", "why not"], rows)

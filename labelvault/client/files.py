@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -38,7 +39,13 @@ _MEDIA_TYPES: Final = {
 def media_type(path: str) -> str:
     """Return a file's media type by its suffix."""
     suffix = Path(path).suffix.lower()
-    return _MEDIA_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+    return _MEDIA_TYPES.get(suffix) or _built_in_types().get(suffix, "application/octet-stream")
+
+
+@cache
+def _built_in_types() -> dict[str, str]:
+    """Return Python's own table: the module's global one takes in whatever lists of types a machine has."""
+    return mimetypes.MimeTypes().types_map[True]
 
 
 def open_regular(path: str, flags: int) -> int:

@@ -101,6 +101,19 @@ def columns(ids: list[int], damage: int) -> File:
 
 
 CELLS = st.sampled_from(["1", "2", "x", TEXT, "a\nb", 'a"b', "", "there.bin", "../x", "\u202e"])
+# What stands in a column of paths is named in messages, as any path is; content is not.
+PLACES = st.sampled_from(["", "there.bin", "../x", "nothing", "\u202e"])
+
+
+def lines(least: int, most: int) -> st.SearchStrategy[list[str]]:
+    """A row of a table: id, text, then paths."""
+    return st.builds(
+        lambda words, paths: [*words, *paths],
+        st.lists(CELLS, min_size=2, max_size=2),
+        st.lists(PLACES, min_size=least - 2, max_size=most - 2),
+    )
+
+
 ROW_FILES = {
     ".jsonl": st.builds(
         jsonl,
@@ -114,10 +127,8 @@ ROW_FILES = {
         st.sampled_from([b"", b"", b"\xef\xbb\xbf", b"{", b"[", b"["]),
         st.sampled_from([b"", b"", b"]", b",", b'"', b" {}"]),
     ),
-    ".csv": st.builds(table, st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=5), st.just(","), st.just(0)),
-    ".TSV": st.builds(
-        table, st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=5), st.just("\t"), st.integers(1, 9)
-    ),
+    ".csv": st.builds(table, st.lists(lines(3, 3), max_size=5), st.just(","), st.just(0)),
+    ".TSV": st.builds(table, st.lists(lines(2, 4), max_size=5), st.just("\t"), st.integers(1, 9)),
 }
 PARQUET_FILES = st.builds(columns, st.lists(st.integers(0, 4), max_size=5), st.integers(0, 3).map(lambda n: n * 99))
 BYTES = st.binary(max_size=200) | st.builds(lambda n: CANARY * n, st.sampled_from([1, 100, 3000])) | st.just(b"")
