@@ -122,11 +122,12 @@ class Database:
     def erasing(self) -> Iterator[None]:
         """Overwrite with zeros what transactions in the block delete or replace, as far as they reach into the file."""
         with self._lock:
+            (before,) = self._run("PRAGMA secure_delete", ()).fetchone()
             self._run("PRAGMA secure_delete=ON", ())
             try:
                 yield
             finally:
-                self._run("PRAGMA secure_delete=OFF", ())
+                self._run(f"PRAGMA secure_delete={('OFF', 'ON', 'FAST')[before]}", ())
 
     def rewrite(self) -> None:
         """Rewrite the whole file and empty its write-ahead log: what was deleted is in neither afterwards.

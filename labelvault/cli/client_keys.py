@@ -199,6 +199,7 @@ def shred(name: str, confirmed: str | None, home: Path, passphrase: Passphrase, 
     lost = f" {report.answers} answers were not collected and are lost." if report.answers else ""
     out.result(
         facts,
-        f"{name} is shredded: {report.keks} KEKs and {report.versions} wraps are destroyed.{lost}",
+        f"{name} is shredded: {report.keks} KEKs, {report.versions} wraps and the key of its answers are destroyed."
+        f"{lost}",
         _COPIES,
     )

@@ -10,6 +10,7 @@ from labelvault.client.exposure import ExposureStatement, ItemVerdict, StatedInt
 from labelvault.client.exposure_csv import statement_csv
 from labelvault.client.exposure_page import statement_html
 from labelvault.client.grants import Limits, Scope
+from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport, ShredReport
 from labelvault.client.project import Project
 from labelvault.client.records import (
     AsideRecord,
@@ -24,14 +25,10 @@ from labelvault.client.records import (
     OpeningSummary,
     Progress,
     QueueSummary,
-    RekeyPlan,
-    RekeyReport,
     RestoredVersion,
-    RotationReport,
     SealedFile,
     SealPlan,
     SealReport,
-    ShredReport,
     StatedItem,
     VersionComparison,
     VersionRecord,

@@ -14,8 +14,9 @@ from labelvault.client.browsing import LedgerLine, ProjectRecord
 from labelvault.client.exposure import ExposureStatement, make_statement
 from labelvault.client.grants import task_batch_id
 from labelvault.client.home import create_home, read_vault_address
+from labelvault.client.key_records import ShredReport
 from labelvault.client.project import Project
-from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, ShredReport, StatedItem
+from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
 from labelvault.client.versions import current_kek
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.random import random_bytes
@@ -190,8 +191,9 @@ class Client:
             new: its `create` is called on an empty directory in the home, whose files then move to the home.
 
         Raises:
-            KeystoreError: `identity.key` is kept elsewhere, or a file can't be read or written: the old root stays.
-            StoreError: `client.db` refused.
+            KeystoreError: `identity.key` is kept elsewhere, or a file can't be read or written.
+            StoreError: `client.db` refused. After either the old root stays, unless the home has `root.ready`: then it
+                is the new one's, and opening it again finishes what is left.
         """
         now = self.now()
         task = rerooting.Rerooting(self._home, self.database, self._root, self.client_id, self.record, now)

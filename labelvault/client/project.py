@@ -13,6 +13,7 @@ from labelvault.client.comparing import compare_versions
 from labelvault.client.export import export_project
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
 from labelvault.client.importing import ProjectFolder
+from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport
 from labelvault.client.planning import plan_folder
 from labelvault.client.reading import Origin
 from labelvault.client.records import (
@@ -23,10 +24,7 @@ from labelvault.client.records import (
     GrantRecord,
     ItemRecord,
     Progress,
-    RekeyPlan,
-    RekeyReport,
     RestoredVersion,
-    RotationReport,
     SealedFile,
     SealPlan,
     SealReport,

@@ -8,9 +8,10 @@ version, so nothing else has to be sealed again.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from labelvault.client.key_records import RekeyPlan, RekeyReport
 from labelvault.client.meter import Meter
 from labelvault.client.reading import Origin, StoredVersion, named_version
-from labelvault.client.records import ExportFault, Progress, RekeyPlan, RekeyReport
+from labelvault.client.records import ExportFault, Progress
 from labelvault.client.restoring import seal_again
 from labelvault.client.versions import SealTarget, current_kek
 from labelvault.errors import LabelVaultError, ProjectError, RelayError, ShreddedError

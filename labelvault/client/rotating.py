@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from labelvault.client.records import Progress, RotationReport
+from labelvault.client.key_records import RotationReport
+from labelvault.client.records import Progress
 from labelvault.client.versions import current_kek
 from labelvault.database import Database
 from labelvault.errors import DecryptionError, KeystoreError, ShreddedError, StoreError

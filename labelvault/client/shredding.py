@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from labelvault.client.records import ShredReport
+from labelvault.client.key_records import ShredReport
 from labelvault.client.versions import current_kek
 from labelvault.database import Database
 from labelvault.errors import ProjectError

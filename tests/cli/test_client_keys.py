@@ -73,7 +73,7 @@ def test_shred_needs_the_name_and_tells_of_copies(world):
     ran = world.client("shred", "ferry", "--yes-shred", "ferry")
     assert ran.code == 0
     said = ran.out.replace("\n", " ")
-    assert "ferry is shredded: 1 KEKs and 13 wraps are destroyed." in said
+    assert "ferry is shredded: 1 KEKs, 13 wraps and the key of its answers are destroyed." in said
     assert "Copies of this home that were made elsewhere" in said
     assert "stay readable on their devices until they are closed or expire" in said
     assert world.client("ls", "--json").json["projects"][0]["shredded"] is True
