@@ -99,10 +99,12 @@ def _target(found: griffe.Object | griffe.Alias) -> griffe.Object:
 
 
 def _members(thing: griffe.Object) -> list[griffe.Object]:
-    """Return what a class offers, in the order of its source: methods and properties, no fields."""
+    """Return what a class offers: inherited first, then methods and properties in the order of its source."""
     found = [_target(each) for each in thing.members.values() if not each.is_alias]
     methods = [each for each in found if _is_public_method(each)]
-    return sorted(methods, key=lambda each: each.lineno or 0)
+    bases = thing.resolved_bases if isinstance(thing, griffe.Class) else []
+    inherited = [each for base in bases for each in _members(_target(base)) if each.name not in thing.members]
+    return inherited + sorted(methods, key=lambda each: each.lineno or 0)
 
 
 def _is_public_method(thing: griffe.Object) -> bool:

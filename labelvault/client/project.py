@@ -7,29 +7,22 @@ from typing import TYPE_CHECKING
 
 from labelvault.client.answers import AnswerReader
 from labelvault.client.assigning import AssignmentRecord, assign
-from labelvault.client.browsing import ItemFilter, ItemPage, find_item, page_items
+from labelvault.client.catalog_project import CatalogProject
 from labelvault.client.collecting import Collecting, aside
-from labelvault.client.comparing import compare_versions
-from labelvault.client.export import export_project
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
 from labelvault.client.importing import ProjectFolder
 from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport
 from labelvault.client.planning import plan_folder
-from labelvault.client.reading import Origin
 from labelvault.client.records import (
     AsideRecord,
     CollectReport,
     ContractorRecord,
-    ExportReport,
     GrantRecord,
-    ItemRecord,
     Progress,
     RestoredVersion,
     SealedFile,
     SealPlan,
     SealReport,
-    VersionComparison,
-    VersionRecord,
 )
 from labelvault.client.rekeying import exposed_versions, plan_rekey, rekey
 from labelvault.client.restoring import restore_version
@@ -37,41 +30,22 @@ from labelvault.client.rotating import Rotation, rotate_kek
 from labelvault.client.sealing import seal_folder
 from labelvault.client.single import seal_file
 from labelvault.client.versions import ProjectKek, SealTarget, current_kek
-from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.stream import ByteSource
 from labelvault.ledger.entries import Granted
-from labelvault.wire.ids import ProjectId
 from labelvault.wire.messages import Limits
-from labelvault.wire.schema import decode_record
-from labelvault.wire.times import from_ms, truncate
+from labelvault.wire.times import truncate
 
 if TYPE_CHECKING:
-    from labelvault.client.client import Client
+    pass
 
 
-class Project:
+class Project(CatalogProject):
     """A project. Made by `Client.create_project` and `Client.project`.
 
     Attributes:
         name: what the client calls it; never leaves the client.
         project_id: 16 random bytes.
     """
-
-    def __init__(self, client: "Client", project_id: ProjectId, name: str) -> None:
-        self._client = client
-        self.project_id = project_id
-        self.name = name
-
-    @property
-    def shredded(self) -> bool:
-        """Whether its keys are destroyed, or about to be."""
-        query = "SELECT shredded_ms IS NOT NULL FROM projects WHERE project = ?"
-        return bool(self._client.database.scalar(query, self.project_id))
-
-    @property
-    def frozen(self) -> bool:
-        """Whether all releases are stopped."""
-        return bool(self._client.database.scalar("SELECT frozen FROM projects WHERE project = ?", self.project_id))
 
     def seal(self, folder: Path, progress: Callable[[Progress], None] | None = None) -> SealReport:
         """Seal what is new or changed in a folder.
@@ -127,109 +101,6 @@ class Project:
         database, source = self._client.database, ProjectFolder(Path(folder))
         floor_bytes = int(database.scalar("SELECT floor_bytes FROM projects WHERE project = ?", self.project_id))
         return plan_folder(source, database, self.project_id, max(floor_bytes, source.settings.floor_bytes))
-
-    def items(self, kind: str | None = None) -> list[ItemRecord]:
-        """List current versions, ordered by kind, batch and name.
-
-        Args:
-            kind: only this one of guideline, rubric, gold, task, attachment.
-
-        Raises:
-            FormatError: no such kind.
-        """
-        return list(self.page(ItemFilter(kind=kind)).items)
-
-    def page(self, wanted: ItemFilter, after: bytes | None = None, limit: int | None = None) -> ItemPage:
-        """List a part of the current versions, ordered by kind, batch and name.
-
-        Args:
-            wanted: which.
-            after: begin behind this item, 16 bytes: `next` of the part before.
-            limit: at most so many; by default all.
-
-        Raises:
-            FormatError: no such kind.
-            ProjectError: no such batch.
-        """
-        return page_items(self._client.database, self.project_id, wanted, after, limit)
-
-    def find(self, name: str) -> bytes:
-        """Return the id of an item.
-
-        Args:
-            name: a source as `ExportFault` has it, a name that one item alone has, or the id in hex, of which eight
-                digits or more are enough where they fit one item alone.
-
-        Raises:
-            ProjectError: no item is named so, or several are.
-        """
-        return find_item(self._client.database, self.project_id, name)
-
-    def versions(self, item: bytes) -> list[VersionRecord]:
-        """List all versions of an item that were sealed, oldest first.
-
-        Args:
-            item: 16 bytes.
-        """
-        rows = self._client.database.rows(
-            "SELECT v.version, v.metadata, v.payload_bytes, v.sealed_ms, v.version IS i.version"
-            " FROM items i JOIN versions v ON v.item = i.item"
-            " WHERE i.project = ? AND i.item = ? AND v.digest != x'' ORDER BY v.version",
-            self.project_id,
-            item,
-        )
-        return [
-            VersionRecord(number, decode_record(Metadata, bytes(encoded)).size, payload, from_ms(ms), bool(current))
-            for number, encoded, payload, ms, current in rows
-        ]
-
-    def export(
-        self,
-        folder: Path,
-        versions: Sequence[tuple[bytes, int]] | None = None,
-        progress: Callable[[Progress], None] | None = None,
-    ) -> ExportReport:
-        """Give back what was sealed, byte for byte, out of catalog and vault.
-
-        Files get their paths. Rows go into one file for each that they came from, in the order of their ids: `.jsonl`
-        under its own name, other forms with `.jsonl` behind theirs. Settings are not sealed, and not given back.
-
-        Args:
-            folder: made, with mode 0700; it must not exist.
-            versions: (item id, version) of all that is exported, each item once; by default every item's current one.
-            progress: called after each item.
-
-        Returns:
-            What was written, and what was missing or altered at the vault, item by item.
-
-        Raises:
-            ProjectError: there is no such version, or an item is named twice; nothing was written.
-            OutputError: the directory is there already or can't be made, or what was cut short can't be removed.
-            RelayError: the vault can't be reached; what was written by then is whole.
-            StoreError: the catalog can't be read.
-        """
-        return export_project(self._origin(), Path(folder), versions, progress)
-
-    def compare(self, item: bytes, old: int, new: int | None = None) -> VersionComparison:
-        """Compare two versions of an item: texts of up to 1 MiB line by line, everything by size and hash.
-
-        Args:
-            item: 16 bytes.
-            old: a version.
-            new: another one; by default the current one.
-
-        Returns:
-            Both, and perhaps their diff, which is plaintext.
-
-        Raises:
-            ProjectError: there is no such version.
-            FormatError: both are one.
-            TamperedError, DecryptionError: the vault served other bytes than were sealed.
-            NotFoundError, RelayError: it has none, or is away.
-        """
-        if new is None:
-            new = next((each.version for each in self.versions(item) if each.current), 0)
-        return compare_versions(self._origin(), item, old, new)
 
     def restore_version(self, item: bytes, version: int) -> RestoredVersion:
         """Make an old version current: read it back, check it, and seal it again as a new version under a fresh DEK.
@@ -322,10 +193,6 @@ class Project:
         )
         return rotate_kek(rotation, progress)
 
-    def _origin(self) -> Origin:
-        client = self._client
-        return Origin(client.database, client.relay(), client.keks, client.client_id, self.project_id)
-
     def _target(self, floor_bytes: int = 0) -> SealTarget:
         """Return where to seal to.
 
@@ -387,13 +254,6 @@ class Project:
         key = client.submission_key(self.project_id)
         reader = AnswerReader(client.database, client.relay(), client.client_id, key)
         return Collecting(client.database, reader, self.project_id, client.now())
-
-    def batches(self) -> list[str]:
-        """List the names of batches of tasks."""
-        rows = self._client.database.rows(
-            "SELECT name FROM batches WHERE project = ? AND gold = 0 ORDER BY name", self.project_id
-        )
-        return [str(row[0]) for row in rows]
 
     def grant(
         self,
