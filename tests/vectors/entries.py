@@ -6,9 +6,11 @@ nothing, `opaque` where a vault stores a message without believing anything of i
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from labelvault.contractor.exchange import DirectExchange, acceptor
+from labelvault.contractor.held import HeldLeases
+from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import (
     Membership,
     check_invite_fingerprint,
@@ -16,29 +18,34 @@ from labelvault.contractor.membership import (
     read_certificate,
     read_invite,
 )
-from labelvault.contractor.opening import open_lease, read_denial, read_lease
+from labelvault.contractor.opening import open_lease, read_ahead_lease, read_denial, read_lease
 from labelvault.contractor.presence_checks import Desk, examine, read_assignment
+from labelvault.contractor.records import OpeningLog
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.answer import open_answer
 from labelvault.envelope.digest import item_digest, payload_leaves
 from labelvault.envelope.seal import check_digest, open_item
-from labelvault.errors import ApprovalRefusedError, DecryptionError, DeniedError, LabelVaultError
+from labelvault.errors import ApprovalRefusedError, DecryptionError, DeniedError, IssueRefusedError, LabelVaultError
 from labelvault.issuer.authorize import authorize
 from labelvault.issuer.catalog import CatalogVersion
 from labelvault.issuer.log import Position
 from labelvault.issuer.release import release
-from labelvault.keys.cards import card_fingerprint, read_card
+from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_card
+from labelvault.keys.identity import UnlockedIdentity
 from labelvault.keys.kek import Kek, unwrap_dek, wrap_context
+from labelvault.keys.prekeys import PrekeyFiles
 from labelvault.ledger.checkpoint import verify_checkpoint
 from labelvault.ledger.export import export_ledger, verify_export
 from labelvault.relay.protocol import ItemPart
-from labelvault.stores.checks import check_items, parse_ack, parse_receipt
+from labelvault.stores.checks import check_items, parse_ack, parse_lease, parse_receipt, parse_status
 from labelvault.stores.values import StoredItem
+from labelvault.wire.ahead import PrekeyBundle, Status
 from labelvault.wire.answers import Ack, Submission
 from labelvault.wire.certified import open_certified
 from labelvault.wire.codec import decode, encode
 from labelvault.wire.frame import Signed, frame_hash, open_frame, parse_frame, sign_message
+from labelvault.wire.ids import ClientId, lease_mailbox, status_mailbox
 from labelvault.wire.items import ItemHeader, parse_header
 from labelvault.wire.messages import Denial, Grant, OpenRequest, Receipt
 from labelvault.wire.schema import decode_record
@@ -313,6 +320,59 @@ def _read_denial(inputs: Inputs, _: Path) -> None:
     assert denial.code == "frozen"
 
 
+# ahead of time
+
+
+def _issue(inputs: Inputs, place: Path) -> None:
+    with actors.issuer(place, from_ms(inputs["now"]), leased=False) as (issuer, database):
+        before = actors.snapshot(database)
+        try:
+            report = issuer.issue(world.GRANT_ID, [world.TASK], [raw(inputs, "bundle")])
+        except LabelVaultError:
+            assert actors.snapshot(database) == before
+            raise
+        assert [lease.item for lease in report.leases] == [world.TASK]
+
+
+def _keep_bundle(inputs: Inputs, place: Path) -> None:
+    with actors.issuer(place, from_ms(inputs["now"]), leased=False) as (issuer, database):
+        assert issuer.handle(raw(inputs, "bundle")) is None
+        if not database.rows("SELECT * FROM prekey_bundles"):
+            raise Unanswered("junk")
+
+
+def _take_status(inputs: Inputs, place: Path) -> None:
+    """By a home that joined, and saw a status of the time `seen` before."""
+    contractor, seen = raw(inputs, "contractor"), from_ms(inputs["seen"])
+    joined = Joined(place, contractor)
+    joined.join(raw(inputs, "invite"), client_fingerprint(raw(inputs, "identity_key")), "helper")
+    log = OpeningLog(place / "state.db", create=True)
+    log.saw_status(seen)
+    prekeys = PrekeyFiles(place / "prekeys", cast(UnlockedIdentity, world.HELPER))
+    held = HeldLeases(place, contractor, log, joined, prekeys, lambda: from_ms(inputs["now"]))
+    try:
+        status = held.take_status(raw(inputs, "status"))
+    finally:
+        assert log.status_at() == seen
+        log.close()
+    assert (place / "status").read_bytes() == status.data
+
+
+def _parse_status(inputs: Inputs, _: Path) -> None:
+    if parse_status(status_mailbox(ClientId(raw(inputs, "client"))), raw(inputs, "status")) is None:
+        raise Unanswered("opaque")
+
+
+def _read_ahead_lease(inputs: Inputs, _: Path) -> None:
+    prekey, contractor, now = raw(inputs, "prekey"), raw(inputs, "contractor"), from_ms(inputs["now"])
+    read_ahead_lease(raw(inputs, "lease"), prekey, world.TASK, contractor, _membership(inputs), now)
+
+
+def _parse_lease(inputs: Inputs, _: Path) -> None:
+    mailbox = lease_mailbox(world.CLIENT, raw(inputs, "contractor"))
+    assert parse_lease(mailbox, raw(inputs, "lease")) is not None
+
+
 # checkpoint
 
 
@@ -401,6 +461,19 @@ _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
         "open_answer": _open_answer,
     },
     "ack": {"open_certified": _open_ack, "store": _parse_ack},
+    "prekey-bundle": {
+        "open_frame": lambda inputs, _: void(
+            open_frame(raw(inputs, "bundle"), PrekeyBundle, raw(inputs, "contractor"))
+        ),
+        "issue": _issue,
+        "handle": _keep_bundle,
+    },
+    "status": {
+        "open_certified": lambda inputs, _: void(open_certified(raw(inputs, "status"), Status, raw(inputs, "client"))),
+        "take_status": _take_status,
+        "store": _parse_status,
+    },
+    "ahead": {"read_ahead_lease": _read_ahead_lease, "store": _parse_lease},
     "approval": {"examine": _examine},
     "assignment": {"read_assignment": _read_assignment},
     "checkpoint": {"verify_checkpoint": _verify_checkpoint, "verify_export": _verify_export},
@@ -423,6 +496,8 @@ def outcome(entry: Callable[[Inputs, Path], None], inputs: Inputs, place: Path) 
         return str(error)
     except DeniedError as error:
         return f"DeniedError: {error.code}"
+    except IssueRefusedError as error:
+        return f"IssueRefusedError: {error.code}"
     except ApprovalRefusedError as error:
         return f"ApprovalRefusedError: {error.reason}"
     except LabelVaultError as error:

@@ -6,7 +6,7 @@ What is signed, hashed or encoded comes out the same each time. What is sealed d
 
 import sys
 
-from tests.vectors import answers_book, exchange_book, items_book, keys_book, ledger_book, presence_book
+from tests.vectors import ahead_book, answers_book, exchange_book, items_book, keys_book, ledger_book, presence_book
 from tests.vectors.craft import Sealed
 from tests.vectors.form import FOLDER, Book, render
 
@@ -18,6 +18,7 @@ def build(sealed: Sealed) -> dict[str, str]:
     keys_book.add(book)
     exchange_book.add(book, sealed)
     answers_book.add(book, sealed)
+    ahead_book.add(book, sealed)
     presence_book.add(book)
     ledger_book.add(book)
     vectors = book.vectors
