@@ -89,7 +89,7 @@ lock: $(LOCK_READY)
 	$(UV) requirements/lock.in -o requirements/lock.txt
 	$(UV) requirements/build.in -o requirements/build.txt
 	$(UV) pyproject.toml --extra cli -o requirements/run.txt
-	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra examples --extra dev -c requirements/run.txt -o requirements/dev.txt
+	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra examples --extra dev -c requirements/run.txt -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov \

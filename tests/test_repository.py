@@ -81,6 +81,7 @@ def test_only_declared_packages_are_imported():
         allowed = core | ({"click", "rich", "uvicorn"} if module.is_relative_to(PACKAGE / "cli") else set())
         allowed |= {"starlette"} if module.parent == PACKAGE / "vendor" and module.stem.startswith("http") else set()
         allowed |= {"pyarrow"} if module == PACKAGE / "client" / "parquet_child.py" else set()
+        allowed |= {"keyring"} if module == PACKAGE / "cli" / "os_keyring.py" else set()
         allowed |= {"httpx"} if module.parent == PACKAGE / "relay" and module.stem.startswith("http") else set()
         for node in ast.walk(ast.parse(module.read_bytes())):
             names = []
@@ -117,7 +118,9 @@ def test_the_locks_hold_every_declared_dependency():
     extras = PROJECT["optional-dependencies"]
     wanted = {name_of(each) for each in PROJECT["dependencies"] + extras["cli"]}
     assert wanted <= run_pins.keys()
-    assert {name_of(each) for each in extras["dev"] + extras["service"] + extras["parquet"]} <= dev_pins.keys()
+    assert {
+        name_of(each) for each in extras["dev"] + extras["service"] + extras["parquet"] + extras["keyring"]
+    } <= dev_pins.keys()
     assert run_pins.items() <= dev_pins.items()
 
 
@@ -230,6 +233,7 @@ def skeleton(tmp_path):
     service = {"http": "starlette", "http_answers": "starlette", "http_claims": "starlette"}
     files |= {f"vendor/{name}.py": f"import {package}" for name, package in service.items()}
     files |= {"client/parquet.py": "", "client/parquet_child.py": "import pyarrow"}
+    files |= {"cli/os_keyring.py": "import keyring"}
     files |= {f"relay/{name}.py": "import httpx" for name in ("http", "http_send")}
     for name, text in files.items():
         path = tmp_path / "labelvault" / name
@@ -252,6 +256,7 @@ def skeleton(tmp_path):
         ("http", "client", "import uvicorn"),
         ("parquet", "client", "import pyarrow"),
         ("parquet", "client.parquet", "import pyarrow.parquet"),
+        ("keyring", "contractor", "import keyring"),
         ("vendor", "vendor", "import labelvault.keys"),
         ("vendor", "vendor", "import labelvault.issuer.authorize"),
         ("vendor", "stores", "import labelvault.envelope"),

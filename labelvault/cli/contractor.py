@@ -14,6 +14,7 @@ from labelvault.cli import (
     contractor_desk,
     contractor_device,
     contractor_doctor,
+    contractor_keyring,
     contractor_session,
     contractor_submit,
 )
@@ -281,5 +282,6 @@ contractor_desk.add_to(command)
 contractor_device.add_to(command)
 contractor_approve.add_to(command)
 contractor_agent.add_to(command)
+contractor_keyring.add_to(command)
 contractor_doctor.add_to(command)
 contractor_check.add_to(command)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from labelvault.cli import os_keyring
 from labelvault.cli.contractor_home import contractor_options
 from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples, home_option, json_option
@@ -25,14 +26,21 @@ def agent() -> None:
 
 
 @agent.command(
-    epilog=examples("labelvault contractor agent start", "labelvault contractor agent start --for 4h --idle 30m")
+    epilog=examples(
+        "labelvault contractor agent start",
+        "labelvault contractor agent start --for 4h --idle 30m",
+        "labelvault contractor agent start --keyring",
+    )
 )
 @click.option("--for", "lasts", type=DURATION, default="8h", show_default=True, help="End after this, at most 24h.")
 @click.option("--idle", type=DURATION, default="1h", show_default=True, help="End when nothing was asked for so long.")
+@click.option("--keyring", is_flag=True, help="Take the passphrase from the operating system's keyring.")
 @contractor_options
-def start(lasts: timedelta, idle: timedelta, home: Path, passphrase: Passphrase, out: Output) -> None:
+def start(lasts: timedelta, idle: timedelta, keyring: bool, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Start the agent of this home. Until it ends, whoever is this user can have requests and receipts signed."""
-    status = start_agent(home, passphrase.read(), lasts=lasts, idle=idle)
+    if keyring and passphrase.given:
+        raise click.UsageError("give either --keyring or a passphrase")
+    status = start_agent(home, os_keyring.read(home) if keyring else passphrase.read(), lasts=lasts, idle=idle)
     out.result(_facts(status), *_shown(status), "End it: labelvault contractor agent stop")
 
 
