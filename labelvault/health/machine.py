@@ -23,6 +23,7 @@ _EXTRAS: Final = {
     "cli": ("click", "rich"),
     "service": ("httpx", "starlette", "uvicorn"),
     "parquet": ("pyarrow",),
+    "keyring": ("keyring",),
 }
 _INJECTING: Final = ("LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 _YEARS: Final = (2025, 2100)

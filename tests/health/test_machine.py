@@ -92,7 +92,7 @@ def test_packages_that_are_missing_old_or_slow(monkeypatch):
     assert machine.packages().verdict == "ok"
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert machine.packages().verdict == "warning"
-    assert "not installed: cli, service, parquet" in machine.extras().found
+    assert "not installed: cli, service, parquet, keyring" in machine.extras().found
     monkeypatch.setattr(machine, "version", lambda name: "49.1")
     assert (machine.packages().verdict, "cryptography>=50" in machine.packages().mend) == ("problem", True)
 
