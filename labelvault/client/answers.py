@@ -1,6 +1,7 @@
 """Opening what was submitted: an answer, what it is an answer to, and what it becomes in a file."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ from labelvault.wire.schema import decode_record
 from labelvault.wire.times import from_ms
 
 _JSON_ENDS: Final = "+json"
+# What nests deeper stays text: it could be read but not written a few levels further in, and one such answer would stop
+# the collecting of all others.
+_MAX_NESTING: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,20 @@ def _json_value(text: str) -> Any:
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
         return text
-    return value
+    return value if _is_shallow(value) else text
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_NESTING):
+        level = [inner for each in level for inner in _inner(each)]
+    return not any(isinstance(each, dict | list) for each in level)
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse(word: str) -> None:

@@ -100,6 +100,30 @@ def test_a_json_or_text_answer_stands_in_its_line(
     assert (line["answer"], line["file"]) == (expected, None)
 
 
+@pytest.mark.parametrize("form", ["jsonl", "label-studio"])
+@pytest.mark.parametrize(("depth", "stays_text"), [(98, False), (99, True), (981, True), (20_000, True)])
+def test_an_answer_nested_too_deep_stops_no_other(world: World, form: str, depth: int, stays_text: bool) -> None:
+    """What nests deeper than 100 arrays and objects stays text, so that the answers beside it are collected too."""
+    me, _ = world.worker()
+    region = {"from_name": "a", "to_name": "b", "type": "c", "value": 0}
+    deep = json.dumps([region]).replace("0", "[" * depth + "]" * depth)
+    for answer in (deep, json.dumps([region])):
+        me.submit(opened(world, me), answer, media_type="application/json")
+    report = world.project.collect(world.folder / "answers", format=form)
+    assert report.answers == 2
+    rows = lines(report.files[0]) if form == "jsonl" else json.loads(report.files[0].read_bytes())
+    answers = [row["answer"] if form == "jsonl" else row["annotations"][0]["result"] for row in rows]
+    assert [region] in answers
+    answers.remove([region])
+    (other,) = answers
+    if not stays_text:
+        assert other == json.loads(deep)
+    elif form == "jsonl":
+        assert other == deep
+    else:
+        assert other[0]["value"]["text"] == [deep]
+
+
 @pytest.mark.parametrize(
     ("answer", "options"),
     [
