@@ -293,6 +293,8 @@ class HeldLeases:
         message, outer = status.message, held.outer
         if outer.grant_hash in message.revoked:
             raise GrantRevokedError("the newest status says that this grant was revoked")
+        if outer.lease_id in message.revoked_leases:
+            raise GrantRevokedError("the newest status says that the batch of this lease's task was revoked")
         if outer.project in message.frozen:
             raise GrantFrozenError("the newest status says that this grant's project is frozen")
         if now - message.at > timedelta(seconds=outer.status_max_age_s):

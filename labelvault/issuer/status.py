@@ -11,6 +11,7 @@ from labelvault.wire.ahead import MAX_STATUS_FROZEN, MAX_STATUS_REVOKED, Status
 from labelvault.wire.frame import Signed, parse_frame, sign_message
 from labelvault.wire.messages import Grant
 from labelvault.wire.schema import decode_record
+from labelvault.wire.times import to_ms
 
 STATUS_INTERVAL: Final = timedelta(hours=1)
 """How often a running issuer posts a status; what `next_update` says."""
@@ -34,11 +35,20 @@ def make_status(database: Database, log: Log, identity: IssuerIdentity, now: dat
         " WHERE coalesce(g.revoked_ms, c.revoked_ms, p.revoked_ms) IS NOT NULL"
     )
     revoked = sorted(bytes(grant_hash) for grant_hash, frame in rows if _lives(bytes(frame), now))
+    leases = sorted(
+        bytes(row[0])
+        for row in database.rows(
+            "SELECT l.lease_id FROM leases l JOIN items i ON i.item = l.item JOIN batches b ON b.batch = i.batch"
+            " WHERE l.expires_ms > ? AND l.slot_ended_ms IS NULL AND b.revoked_ms IS NOT NULL",
+            to_ms(now),
+        )
+    )
     frozen = sorted(bytes(row[0]) for row in database.rows("SELECT project FROM projects WHERE frozen = 1"))
-    if len(revoked) > MAX_STATUS_REVOKED or len(frozen) > MAX_STATUS_FROZEN:
+    if len(revoked) + len(leases) > MAX_STATUS_REVOKED or len(frozen) > MAX_STATUS_FROZEN:
         raise GrantError(
-            f"{len(revoked)} unexpired grants are revoked and {len(frozen)} projects frozen; a status names at most"
-            f" {MAX_STATUS_REVOKED} and {MAX_STATUS_FROZEN}"
+            f"{len(revoked)} unexpired grants and {len(leases)} leases of revoked batches are revoked, and"
+            f" {len(frozen)} projects frozen; a status names at most {MAX_STATUS_REVOKED} and {MAX_STATUS_FROZEN}",
+            next_step="Revoke the project, or the grants that those leases stand on; no lease ahead opens meanwhile.",
         )
     certificate = identity.certificate
     message = Status(
@@ -47,6 +57,7 @@ def make_status(database: Database, log: Log, identity: IssuerIdentity, now: dat
         certificate=certificate.data,
         checkpoint=log.newest_checkpoint(),
         revoked=tuple(revoked),
+        revoked_leases=tuple(leases),
         frozen=tuple(frozen),
         at=now,
         next_update=now + STATUS_INTERVAL,

@@ -23,23 +23,26 @@ FETCH: Final = (
     "SELECT number, message FROM messages LEFT JOIN held_leases h USING (number)"
     " WHERE mailbox = :mailbox AND number > :after AND acked = 0"
     " AND typeof(message) = 'blob' AND length(message) <= :most"
-    " AND (h.number IS NULL OR h.expires_ms > :now AND EXISTS (SELECT 1 FROM tasks t WHERE t.client = h.client"
+    " AND (h.number IS NULL OR h.expires_ms > :now"
+    " AND NOT EXISTS (SELECT 1 FROM frozen_projects f WHERE f.client = h.client AND f.project = h.project)"
+    " AND EXISTS (SELECT 1 FROM tasks t WHERE t.client = h.client"
     " AND t.item = h.item AND t.done = 0 AND t.claim IS NOT NULL AND t.expires_ms > :now"
     " AND (length(t.contractor) != 64 OR t.contractor GLOB '*[^0-9a-f]*'"
     " OR t.contractor = lower(hex(h.contractor)))))"
     " ORDER BY number LIMIT :limit"
 )
-"""What waits in `:mailbox` at `:now`: of held leases those whose own contractor may be at their task."""
+"""What waits in `:mailbox` at `:now`: of held leases those whose own contractor may be at their task, unless frozen."""
 
 
 def keep_lease(db: sqlite3.Connection, number: int, lease: LeaseOuter, now: datetime) -> None:
     """Hold a lease that was posted as message `number`."""
     db.execute(
-        "INSERT INTO held_leases VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO held_leases VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             number,
             lease.client,
             lease.contractor,
+            lease.project,
             lease.item,
             lease.lease_id,
             lease.grant_hash,
@@ -60,7 +63,8 @@ def is_over(db: sqlite3.Connection, lease: LeaseOuter) -> bool:
     newest = row.fetchone()
     if newest is None:
         return False
-    return lease.grant_hash in decode_record(Status, parse_frame(newest[0]).body).revoked
+    status = decode_record(Status, parse_frame(newest[0]).body)
+    return lease.grant_hash in status.revoked or lease.lease_id in status.revoked_leases
 
 
 def drop_closed(db: sqlite3.Connection, receipt: Signed[Receipt]) -> None:
@@ -106,7 +110,7 @@ def clear(db: sqlite3.Connection, mailbox: bytes) -> None:
 
 
 def keep_status(db: sqlite3.Connection, mailbox: bytes, number: int, status: PostedStatus) -> None:
-    """Remember that message `number` is a client's newest status, and forget the leases that it revokes."""
+    """Remember that message `number` is a client's newest status: forget what it revokes, keep back what it freezes."""
     message = status.status.message
     db.execute(
         "INSERT INTO statuses VALUES (?, ?, ?, ?, ?)",
@@ -114,3 +118,7 @@ def keep_status(db: sqlite3.Connection, mailbox: bytes, number: int, status: Pos
     )
     for grant_hash in message.revoked:
         _drop(db, "client = ? AND grant_hash = ?", (message.client, grant_hash))
+    for lease_id in message.revoked_leases:
+        _drop(db, "client = ? AND lease_id = ?", (message.client, lease_id))
+    db.execute("DELETE FROM frozen_projects WHERE client = ?", (message.client,))
+    db.executemany("INSERT INTO frozen_projects VALUES (?, ?)", [(message.client, each) for each in message.frozen])

@@ -7,7 +7,7 @@ from typing import Final
 
 from labelvault.errors import StoreError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x4C56_0001
 # Item rows are keyed by ids that are random, and have no rowid, so that nothing tells the order in which they
 # came.
@@ -55,14 +55,17 @@ CREATE TABLE acks (
 ) STRICT;
 CREATE TABLE held_leases (
     number INTEGER PRIMARY KEY REFERENCES messages, client BLOB NOT NULL, contractor BLOB NOT NULL,
-    item BLOB NOT NULL, lease_id BLOB NOT NULL, grant_hash BLOB NOT NULL, expires_ms INTEGER NOT NULL
+    project BLOB NOT NULL, item BLOB NOT NULL, lease_id BLOB NOT NULL, grant_hash BLOB NOT NULL,
+    expires_ms INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX held_by_lease ON held_leases (client, contractor, lease_id);
+CREATE INDEX held_by_lease ON held_leases (client, lease_id);
 CREATE INDEX held_by_grant ON held_leases (client, grant_hash);
 CREATE INDEX held_by_end ON held_leases (expires_ms);
 CREATE TABLE statuses (
     mailbox BLOB PRIMARY KEY, client BLOB NOT NULL UNIQUE, number INTEGER NOT NULL UNIQUE REFERENCES messages,
     serial INTEGER NOT NULL, at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE frozen_projects (client BLOB NOT NULL, project BLOB NOT NULL, PRIMARY KEY (client, project)
 ) STRICT, WITHOUT ROWID;
 """
 

@@ -12,6 +12,7 @@ MAX_BUNDLE_KEYS: Final = 50
 """As many as fit into one frame; a file of prekeys holds several bundles."""
 MAX_PREKEY_LIFETIME: Final = timedelta(days=31)
 MAX_STATUS_REVOKED: Final = 1500
+"""Grants and leases together, so that a full status fits into one frame."""
 MAX_STATUS_FROZEN: Final = 200
 MAX_STATUS_LIFETIME: Final = timedelta(days=7)
 
@@ -56,6 +57,7 @@ class Status:
         certificate: the frame of the issuer's `IssuerCertificate`.
         checkpoint: the newest signed note over the ledger.
         revoked: frame hashes of all grants that were revoked, or whose contractor was, and have not expired; sorted.
+        revoked_leases: ids of leases that have not ended, of tasks whose batch was revoked; sorted.
         frozen: ids of all projects that are frozen; sorted.
         next_update: when the next status is due; later it may be taken for withheld.
     """
@@ -66,6 +68,7 @@ class Status:
     certificate: Annotated[bytes, Between(1, 4096)]
     checkpoint: Annotated[str, Text(2000, 1)]
     revoked: Annotated[tuple[Hash32, ...], Count(0, MAX_STATUS_REVOKED)]
+    revoked_leases: Annotated[tuple[Hash32, ...], Count(0, MAX_STATUS_REVOKED)]
     frozen: Annotated[tuple[Id16, ...], Count(0, MAX_STATUS_FROZEN)]
     at: datetime
     next_update: datetime
@@ -73,6 +76,8 @@ class Status:
     def __post_init__(self) -> None:
         if not timedelta(0) < self.next_update - self.at <= MAX_STATUS_LIFETIME:
             raise FormatError(f"the next status is due later than this one, within {MAX_STATUS_LIFETIME.days} days")
-        for ids in (self.revoked, self.frozen):
+        if len(self.revoked) + len(self.revoked_leases) > MAX_STATUS_REVOKED:
+            raise FormatError(f"a status names at most {MAX_STATUS_REVOKED} revoked grants and leases")
+        for ids in (self.revoked, self.revoked_leases, self.frozen):
             if list(ids) != sorted(set(ids)):
                 raise FormatError("ids in a status are sorted and different")

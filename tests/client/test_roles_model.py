@@ -410,7 +410,7 @@ class Roles(RuleBasedStateMachine):
         try:
             opened = worker.me.open_task(self.ids[task], offline=True)
         except GrantRevokedError:
-            assert self.revoked
+            assert self.revoked or BATCH_OF[task] in self.revoked_batches
         except GrantFrozenError:
             assert self.frozen
         except (GrantExpiredError, StatusStaleError, LeaseError):

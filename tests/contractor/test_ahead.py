@@ -1,7 +1,9 @@
 """Ahead of time, end to end: prekeys out, leases in, opening without an issuer, and what must not open any more."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -241,9 +243,11 @@ def test_R6_a_status_is_good_at_exactly_its_allowed_age(world: World) -> None:
     [
         (lambda world, grant: world.lab.revoke_grant(grant), GrantRevokedError),
         (lambda world, grant: world.lab.revoke_contractor("ada"), GrantRevokedError),
+        (lambda world, grant: world.lab.revoke_batch("eval", "w1"), GrantRevokedError),
+        (lambda world, grant: world.lab.revoke_project("eval"), GrantRevokedError),
         (lambda world, grant: world.lab.freeze("eval"), GrantFrozenError),
     ],
-    ids=["grant", "contractor", "project"],
+    ids=["grant", "contractor", "batch", "project", "freeze"],
 )
 def test_R5_what_is_revoked_or_frozen_does_not_open_any_more(
     world: World, how: Opener, stop: Callable[[World, bytes], bool], error: type[Exception]
@@ -262,8 +266,9 @@ def test_R5_what_is_revoked_or_frozen_does_not_open_any_more(
         how(me, world.task()).close()
 
 
-def test_R5_the_vendor_drops_what_a_status_revokes_and_the_issuer_gives_it_out_no_more(world: World) -> None:
-    """Held leases of the grant are gone, claimed or not; issuing again with the same prekeys is refused."""
+@pytest.mark.parametrize("what", ["grant", "contractor", "batch", "project"])
+def test_R5_the_vendor_drops_what_a_status_revokes_and_the_issuer_gives_it_out_no_more(world: World, what: str) -> None:
+    """Held leases are gone, claimed or not; issuing again with the same prekeys is refused."""
     me, membership = worker(world)
     prekeys = me.ahead.make_prekeys(2)
     issue(world.lab, "ada", Scope(items=["one"]), prekeys=prekeys, post=True)
@@ -274,11 +279,51 @@ def test_R5_the_vendor_drops_what_a_status_revokes_and_the_issuer_gives_it_out_n
     mailbox = lease_mailbox(world.lab.client_id, me.public_key)
     assert len(world.relay().fetch(mailbox)) == 1
     world.clock.advance(MINUTE)
-    world.lab.revoke_grant(membership.grant.message.grant_id)
+    assert {
+        "grant": lambda: world.lab.revoke_grant(membership.grant.message.grant_id),
+        "contractor": lambda: world.lab.revoke_contractor("ada"),
+        "batch": lambda: world.lab.revoke_batch("eval", "w1"),
+        "project": lambda: world.lab.revoke_project("eval"),
+    }[what]()
     assert world.relay().fetch(mailbox) == []
+    with closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db:
+        assert db.execute("SELECT count(*) FROM held_leases").fetchone() == (0,)
     with pytest.raises(IssueRefusedError) as refused:
         issue(world.lab, "ada", Scope(items=["one"]), prekeys=prekeys)
     assert refused.value.code == "revoked"
+
+
+def test_R5_the_vendor_hands_out_nothing_of_a_frozen_project_until_it_is_thawed(world: World) -> None:
+    """What is held stays held, and comes again with the status that no longer names the project."""
+    me, _ = worker(world)
+    issue(world.lab, "ada", Scope(items=["one"]), prekeys=me.ahead.make_prekeys(1), post=True)
+    with Vault.open(world.vault, clock=world.clock) as vault:
+        for queue in vault.queues():
+            while vault.claim(queue, "ada", ttl_s=900):
+                pass
+    mailbox = lease_mailbox(world.lab.client_id, me.public_key)
+    for act, waiting in ((world.lab.freeze, 0), (world.lab.unfreeze, 1)):
+        world.clock.advance(MINUTE)
+        act("eval")
+        assert len(world.relay().fetch(mailbox)) == waiting
+    me.open_task(world.task(), offline=True).close()
+
+
+def test_a_status_that_can_not_say_all_is_not_made(world: World) -> None:
+    """A batch with more live leases than fit: revoking stands, no part passes for all, the error says what helps."""
+    me, _ = worker(world)
+    issued(world, me)
+    with world.lab.database.transaction():
+        (row,) = world.lab.database.rows("SELECT * FROM leases")
+        for number in range(1500):
+            world.lab.database.execute(
+                "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)", number.to_bytes(32, "big"), *row[1:]
+            )
+    assert not world.lab.revoke_batch("eval", "w1")
+    with pytest.raises(GrantError, match="1501 leases") as refused:
+        world.issuer().ahead.post_status()
+    assert refused.value.next_step is not None
+    world.lab.revoke_project("eval")
 
 
 def test_R2_R5_an_older_status_is_refused_and_its_replay_noticed(world: World) -> None:

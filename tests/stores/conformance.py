@@ -756,17 +756,35 @@ class StoreConformance:
         for client in (lab.id, CLIENT):
             store.claim(QUEUE, "ada", 3600, NOW, client=client, project=PROJECT)
         revoked = lease_of(ada, client=lab.id)
+        alone = lease_of(ada, client=lab.id, lease=b"n" * 32, grant=b"h" * 32)
         stays = lease_of(ada, client=lab.id, lease=b"m" * 32, grant=b"h" * 32)
-        store.post(box, revoked, NOW)
-        store.post(box, stays, NOW)
-        store.post(other, lease_of(ada), NOW)
-        store.post(lab.mailbox, lab.status(revoked=[b"g" * 32]), NOW)
-        store.post(box, revoked, NOW)
+        for lease in (revoked, alone, stays):
+            store.post(box, lease, NOW)
+        for mine in (lease_of(ada), lease_of(ada, lease=b"n" * 32)):
+            store.post(other, mine, NOW)
+        store.post(lab.mailbox, lab.status(revoked=[b"g" * 32], revoked_leases=(b"n" * 32,)), NOW)
+        for lease in (revoked, alone):
+            store.post(box, lease, NOW)
         for opened in (lambda: store, reopen):
             each = opened()
             assert [text for _, text in each.fetch(box, after=0, limit=10, now=NOW)] == [stays]
-            assert len(each.fetch(other, after=0, limit=10, now=NOW)) == 1
+            assert len(each.fetch(other, after=0, limit=10, now=NOW)) == 2
             assert each.check() == []
+
+    def test_R5_leases_of_a_frozen_project_wait_until_a_status_thaws_it(self, store, reopen):
+        """Of that client and that project; nothing is lost meanwhile."""
+        lab, ada = Lab(), SigningKey.generate()
+        box, other = leases_of(ada, lab.id), leases_of(ada)
+        store.put_items([task(1, client=lab.id), task(1)], NOW)
+        for client in (lab.id, CLIENT):
+            store.claim(QUEUE, "ada", 3600, NOW, client=client, project=PROJECT)
+        store.post(box, lease_of(ada, client=lab.id), NOW)
+        store.post(other, lease_of(ada), NOW)
+        for minutes, frozen, waiting in ((0, (PROJECT,), 0), (1, (b"z" * 16,), 1), (2, (PROJECT,), 0), (3, (), 1)):
+            store.post(lab.mailbox, lab.status(NOW + minutes * MINUTE, frozen=frozen), NOW)
+            store = reopen()
+            assert len(store.fetch(box, after=0, limit=10, now=NOW)) == waiting
+            assert len(store.fetch(other, after=0, limit=10, now=NOW)) == 1
 
     def test_R5_only_the_newest_status_is_kept(self, store):
         """An older one changes nothing; a newer serial wins over any time; acking removes nothing."""

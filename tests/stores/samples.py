@@ -135,6 +135,7 @@ class Lab:
                 "certificate": certificate or self.certificate(serial),
                 "checkpoint": "note",
                 "revoked": tuple(revoked),
+                "revoked_leases": (),
                 "frozen": (),
                 "at": at,
                 "next_update": at + DAY,

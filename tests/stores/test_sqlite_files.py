@@ -209,7 +209,7 @@ def altered(path, *statements):
 
 
 @pytest.mark.parametrize("create", [True, False])
-@pytest.mark.parametrize("version", [0, 1, 3, 1000])
+@pytest.mark.parametrize("version", [0, 1, SCHEMA_VERSION - 1, SCHEMA_VERSION + 1, 1000])
 def test_an_unknown_schema_version_is_refused(filled, version, create):
     """Older or newer: nothing in the file is touched, and it opens again with the right program."""
     altered(filled, f"PRAGMA user_version = {version}")
@@ -600,8 +600,9 @@ COLUMNS = {
     "messages": "number mailbox hash posted_minute acked message",
     "receipts": "number signer lease_id event client item received_minute frame",
     "acks": "number client message verdict received_minute frame",
-    "held_leases": "number client contractor item lease_id grant_hash expires_ms",
+    "held_leases": "number client contractor project item lease_id grant_hash expires_ms",
     "statuses": "mailbox client number serial at_ms",
+    "frozen_projects": "client project",
     "sqlite_sequence": "name seq",
 }
 

@@ -79,12 +79,20 @@ def _bundle(book: Book) -> None:
 def _status(book: Book) -> None:
     ids = sorted((world.GRANT.hash, world.DESK_GRANT.hash))
     message = Status(
-        CLIENT, world.EPOCH, CERTIFICATE.data, "a signed note\n", tuple(ids), (world.PROJECT,), NOW, NOW + MINUTE
+        CLIENT,
+        world.EPOCH,
+        CERTIFICATE.data,
+        "a signed note\n",
+        tuple(ids),
+        (world.fixed("lease", 32),),
+        (world.PROJECT,),
+        NOW,
+        NOW + MINUTE,
     )
     good = sign_message(message, ISSUER).data
     book.valid(
         "status_valid",
-        "both grants are revoked, and the project is frozen; `seen` is when the newest known status was made",
+        "both grants and a lease are revoked, the project is frozen; `seen` is when the newest known status was made",
         status=good.hex(),
         client=CLIENT.hex(),
         invite=world.INVITE.data.hex(),
@@ -111,6 +119,9 @@ def _status(book: Book) -> None:
     fault("after-its-certificate", "dated at its end", changed(at=ms(after), next_update=ms(after + MINUTE)))
     fault("revoked-unsorted", "revoked grants out of order", changed(revoked=ids[::-1]), FORMAT)
     fault("revoked-twice", "a revoked grant twice", changed(revoked=[ids[0], ids[0]]), FORMAT)
+    many = sorted(world.fixed(f"lease {number}") for number in range(1499))
+    fault("too-many-revoked", "1,499 leases besides two grants", changed(revoked_leases=many), FORMAT)
+    fault("lease-twice", "a revoked lease twice", changed(revoked_leases=[many[0], many[0]]), FORMAT)
     fault("next-before-at", "the next one is due as it is made", changed(next_update=ms(NOW)), FORMAT)
     fault("next-too-late", "due in 7 days and 1 ms", changed(next_update=ms(NOW + 7 * DAY + MS)), FORMAT)
     fault("other-type", "well signed as a card", frame("card", altered(message), ISSUER), FORMAT)

@@ -26,7 +26,7 @@ def keys(count: int) -> tuple[bytes, ...]:
 
 
 BUNDLE = PrekeyBundle(world.CLIENT, world.EPOCH, keys(2), NOW, NOW + DAY)
-STATUS = Status(world.CLIENT, world.EPOCH, b"c" * 400, "note", (), (), NOW, NOW + DAY)
+STATUS = Status(world.CLIENT, world.EPOCH, b"c" * 400, "note", (), (), (), NOW, NOW + DAY)
 ASK = ApprovalRequest(world.CLIENT, world.PROJECT, b"p" * 32, "open-request", b"body", NOW)
 APPROVAL = Approval(world.CLIENT, world.PROJECT, b"k" * 32, b"h" * 32, bytes(64), NOW)
 ASSIGNMENT = Assignment(world.CLIENT, world.PROJECT, b"k" * 32, world.TASK, "no. 1", b"c", NOW, NOW + MS)
@@ -95,7 +95,9 @@ def test_the_largest_of_each_fits_into_a_frame() -> None:
     """Full bundles, statuses and submissions pass through a mailbox."""
     revoked = tuple(number.to_bytes(32, "big") for number in range(1500))
     frozen = tuple(number.to_bytes(16, "big") for number in range(200))
-    full = Status(world.CLIENT, world.EPOCH, bytes(4096), "n" * 2000, revoked, frozen, NOW, NOW + DAY)
+    full = Status(
+        world.CLIENT, world.EPOCH, bytes(4096), "n" * 2000, revoked[:700], revoked[700:], frozen, NOW, NOW + DAY
+    )
     for message in (
         replace(BUNDLE, keys=keys(MAX_BUNDLE_KEYS)),
         full,
