@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 WORKERS     ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
+ASSURANCE_ARGS ?=
 
 # Hashes decide what may be installed. Wheels only: building a source archive would run code that no lock file names.
 # On a platform without wheels: make PIP_WHEELS= ...
@@ -21,12 +22,13 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint check install format docs lock clean
+.PHONY: help demo test test-slow assurance assurance-long lint check install format docs lock clean
 
 help:
 	@echo "make demo     install, then run the whole story on a small project (DEMO_ARGS=...)"
 	@echo "make test     install the tools too, then run all tests with coverage (PYTEST_ARGS=...)"
 	@echo "make test-slow  the tests that need minutes and gigabytes: 4 GiB sealed and opened"
+	@echo "make assurance  attack the claims for a quarter of an hour; one table (ASSURANCE_ARGS=..., assurance-long: hours)"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make check    lint and test"
 	@echo "make format   let ruff mend layout and imports"
@@ -46,6 +48,13 @@ test: $(DEV_READY)
 
 test-slow: $(DEV_READY)
 	$(BIN)/python -m pytest -m slow -rP $(PYTEST_ARGS)
+
+# A slice of the same checks is in `make test`.
+assurance: $(DEV_READY)
+	$(BIN)/python -m tests.assurance $(ASSURANCE_ARGS)
+
+assurance-long: $(DEV_READY)
+	$(BIN)/python -m tests.assurance --profile long $(ASSURANCE_ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

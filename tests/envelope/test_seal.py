@@ -222,8 +222,7 @@ KEKS: dict[tuple[bytes, bytes], Kek] = {
 }
 
 
-@pytest.fixture(scope="module")
-def matrix() -> list[Stored]:
+def make_matrix() -> list[Stored]:
     """Two clients with two equally named projects of two equally named items in three versions, of several kinds."""
     made = []
     items = (world.TASK, world.OTHER_ITEM)
@@ -237,38 +236,54 @@ def matrix() -> list[Stored]:
     return made
 
 
+@pytest.fixture(scope="module")
+def matrix() -> list[Stored]:
+    """The items of `make_matrix`."""
+    return make_matrix()
+
+
+def keeps_out(here: Stored, there: Stored) -> None:
+    """Header, payload, both, and the same under a digest that someone certified wrongly, of one item for another."""
+    expected, ours, theirs = here.header, here.sealed, there.sealed
+    refused(TamperedError, ours, here.dek, header=theirs.header, expected=expected)
+    refused(TamperedError, ours, here.dek, payload=theirs.payload)
+    refused(TamperedError, theirs, there.dek, expected=expected)
+    refused(TamperedError, ours, here.dek, digest=theirs.digest)
+    # The payload's own binding to its header, with a digest and a DEK that fit the wrong payload.
+    wrong = digest_of(ours.header, theirs.payload)
+    refused(DecryptionError, ours, there.dek, payload=theirs.payload, digest=wrong)
+    refused(DecryptionError, ours, here.dek, payload=theirs.payload, digest=wrong)
+    refused(DecryptionError, ours, there.dek)
+
+
+def keeps_wrap_out(here: Stored, there: Stored) -> None:
+    """A wrap in another's row of the catalog, header and digest swapped alone or together."""
+    kek = KEKS[here.header.client, here.header.project]
+    right = wrap_context(here.sealed.header, here.sealed.digest, kek.kek_id, kek.generation)
+    assert unwrap_dek(kek, here.wrapped, right).matches(here.dek.reveal())
+    with pytest.raises(DecryptionError):
+        unwrap_dek(kek, there.wrapped, right)
+    for header, digest in (
+        (there.sealed.header, here.sealed.digest),
+        (here.sealed.header, there.sealed.digest),
+        (there.sealed.header, there.sealed.digest),
+    ):
+        with pytest.raises(DecryptionError):
+            unwrap_dek(kek, here.wrapped, wrap_context(header, digest, kek.kek_id, kek.generation))
+
+
 def test_F3_nothing_of_one_item_passes_in_anothers_place(matrix: list[Stored]) -> None:
-    """Header, payload, both, and the same under a digest that someone certified wrongly, for every ordered pair."""
+    """Every ordered pair."""
     pairs = list(itertools.permutations(matrix, 2))
     assert len(pairs) == 24 * 23
     for here, there in pairs:
-        expected, ours, theirs = here.header, here.sealed, there.sealed
-        refused(TamperedError, ours, here.dek, header=theirs.header, expected=expected)
-        refused(TamperedError, ours, here.dek, payload=theirs.payload)
-        refused(TamperedError, theirs, there.dek, expected=expected)
-        refused(TamperedError, ours, here.dek, digest=theirs.digest)
-        # The payload's own binding to its header, with a digest and a DEK that fit the wrong payload.
-        wrong = digest_of(ours.header, theirs.payload)
-        refused(DecryptionError, ours, there.dek, payload=theirs.payload, digest=wrong)
-        refused(DecryptionError, ours, here.dek, payload=theirs.payload, digest=wrong)
-        refused(DecryptionError, ours, there.dek)
+        keeps_out(here, there)
 
 
 def test_F3_F13_wrap_opens_in_its_own_place_only(matrix: list[Stored]) -> None:
-    """For every ordered pair: a wrap in another's row of the catalog, header and digest swapped alone or together."""
+    """Every ordered pair."""
     for here, there in itertools.permutations(matrix, 2):
-        kek = KEKS[here.header.client, here.header.project]
-        right = wrap_context(here.sealed.header, here.sealed.digest, kek.kek_id, kek.generation)
-        assert unwrap_dek(kek, here.wrapped, right).matches(here.dek.reveal())
-        with pytest.raises(DecryptionError):
-            unwrap_dek(kek, there.wrapped, right)
-        for header, digest in (
-            (there.sealed.header, here.sealed.digest),
-            (here.sealed.header, there.sealed.digest),
-            (there.sealed.header, there.sealed.digest),
-        ):
-            with pytest.raises(DecryptionError):
-                unwrap_dek(kek, here.wrapped, wrap_context(header, digest, kek.kek_id, kek.generation))
+        keeps_wrap_out(here, there)
 
 
 def test_F3_kind_can_not_be_exchanged() -> None:

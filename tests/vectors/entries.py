@@ -488,8 +488,13 @@ ENTRIES = {area: {name: _no_plaintext(entry) for name, entry in entries.items()}
 
 
 def outcome(entry: Callable[[Inputs, Path], None], inputs: Inputs, place: Path) -> str | None:
-    """The error's class, with a denial's code or the word of what took no notice; None if it was accepted."""
+    """What an entry says, in a new folder of its own."""
     place.mkdir(parents=True)
+    return said(entry, inputs, place)
+
+
+def said(entry: Callable[[Inputs, Path], None], inputs: Inputs, place: Path) -> str | None:
+    """The error's class, with a denial's code or the word of what took no notice; None if it was accepted."""
     try:
         entry(inputs, place)
     except Unanswered as error:
