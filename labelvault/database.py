@@ -149,6 +149,27 @@ class Database:
                     next_step="Run it again; it goes on where it stopped. If need be, stop other processes first.",
                 )
 
+    def snapshot(self, path: Path) -> None:
+        """Write all that is committed into a new database file, with mode 0600; others go on writing meanwhile.
+
+        Args:
+            path: must not exist.
+
+        Raises:
+            StoreError: the file system or SQLite refused; no file is left.
+        """
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise StoreError(f"{path} can't be made: {error.strerror}") from error
+        try:
+            with self._lock:
+                self._run("VACUUM INTO ?", (str(path),))
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
+
     def _run(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
         try:
             return self._connection.execute(statement, parameters)

@@ -222,6 +222,10 @@ class RelayError(LabelVaultError):
     """The vault could not be reached, or answered with something that can't be right."""
 
 
+class BackupError(LabelVaultError):
+    """A backup can't be made or restored as it stands; nothing was written."""
+
+
 class KeystoreError(LabelVaultError):
     """A key file can't be used."""
 

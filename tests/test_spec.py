@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import labelvault
-from labelvault.client import projectfile
+from labelvault.client import backupfile, projectfile
 from labelvault.contractor.presence_checks import REFUSALS
 from labelvault.contractor.presence_state import DEVICE_SCHEMA
 from labelvault.contractor.records import STATE_SCHEMA
@@ -232,6 +232,7 @@ def records():
         verdicts,
         statement,
         prekeys,
+        backupfile,
     ):
         found |= {name: each for name, each in vars(module).items() if is_record(each) and is_of(each, module)}
     return found

@@ -8,6 +8,7 @@ from labelvault.cli import (
     client_access,
     client_ahead,
     client_assign,
+    client_backup,
     client_collect,
     client_doctor,
     client_export,
@@ -93,6 +94,7 @@ client_ahead.add_to(command)
 client_assign.add_to(command)
 client_issuer.add_to(command)
 client_doctor.add_to(command)
+client_backup.add_to(command)
 client_list.add_to(command)
 client_keys.add_to(command)
 client_ledger.add_to(client_issuer.ledger)

@@ -97,7 +97,7 @@ def ledger() -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the checkpoint there, to keep it.")
 @client_options
 def verify(against: Path | None, output: Path | None, home: Path, passphrase: Passphrase, out: Output) -> None:
-    """Recompute the ledger's tree and check its newest checkpoint."""
+    """Recompute the ledger's tree and check its newest checkpoint; those of before a restore, too."""
     older = read_text(against) if against is not None else None
     with opened(home, passphrase) as client:
         summary = client.verify_ledger(older)
@@ -109,12 +109,17 @@ def verify(against: Path | None, output: Path | None, home: Path, passphrase: Pa
         "checkpoint": summary.checkpoint,
         "verifier_key": summary.verifier_key,
         "consistent_with": against,
+        "before": [
+            {"size": each.size, "origin": each.origin, "checkpoint": each.checkpoint, "verifier_key": each.verifier_key}
+            for each in summary.before
+        ],
     }
     rows = [
         ("entries", str(summary.size)),
         ("origin", summary.origin),
         ("verifier key", summary.verifier_key),
     ]
+    rows += [("before a restore", f"{each.size} entries of {each.origin}") for each in summary.before]
     if against is not None:
         rows.append(("extends", str(against)))
     out.result(facts, facts_table(rows), "The ledger holds together.")

@@ -132,6 +132,7 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
         errors.LedgerError,
         Outcome(AUTHENTICITY, "Don't rely on this ledger; compare an older export."),
     ),
+    (errors.BackupError, Outcome(AUTHENTICITY, "Take another copy of the backup, or an older one.")),
     (errors.KeystorePassphraseError, Outcome(KEYS, "Try the passphrase again; nothing was changed.")),
     (errors.KeystoreDamagedError, Outcome(KEYS, "Put the file back from its backup; nothing was changed.")),
     (errors.KeystoreForeignError, Outcome(KEYS, "Check --home; run the actor's init first if it is new.")),

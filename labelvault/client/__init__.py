@@ -14,6 +14,7 @@ from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport
 from labelvault.client.project import Project
 from labelvault.client.records import (
     AsideRecord,
+    BackupReport,
     CollectReport,
     ComparedVersion,
     ContractorRecord,
@@ -26,6 +27,7 @@ from labelvault.client.records import (
     Progress,
     QueueSummary,
     RestoredVersion,
+    RestoreReport,
     SealedFile,
     SealPlan,
     SealReport,
@@ -33,6 +35,7 @@ from labelvault.client.records import (
     VersionComparison,
     VersionRecord,
 )
+from labelvault.client.recovering import restore
 from labelvault.issuer.ahead import IssuedLease, IssueReport
 from labelvault.issuer.service import AnswerReport, Issuer
 from labelvault.keys.root import PassphraseRoot, RootKey, RootKeyProvider
@@ -42,6 +45,7 @@ __all__ = [
     "AnswerReport",
     "AsideRecord",
     "AssignmentRecord",
+    "BackupReport",
     "Card",
     "Client",
     "CollectReport",
@@ -70,6 +74,7 @@ __all__ = [
     "QueueSummary",
     "RekeyPlan",
     "RekeyReport",
+    "RestoreReport",
     "RestoredVersion",
     "RootKey",
     "RootKeyProvider",
@@ -84,6 +89,7 @@ __all__ = [
     "StatedVersion",
     "VersionComparison",
     "VersionRecord",
+    "restore",
     "statement_csv",
     "statement_html",
 ]

@@ -21,9 +21,9 @@ from labelvault.crypto.random import random_bytes
 from labelvault.envelope.padding import DEFAULT_FLOOR_BYTES
 from labelvault.errors import EnrolmentError, GrantError, ProjectError
 from labelvault.keys.submission import load_submission_key, make_submission_key
-from labelvault.wire.frame import sign_message
+from labelvault.wire.frame import open_frame, sign_message
 from labelvault.wire.ids import ID_BYTES, ProjectId
-from labelvault.wire.messages import Invite
+from labelvault.wire.messages import Grant, Invite
 from labelvault.wire.times import to_ms
 
 
@@ -154,7 +154,8 @@ class Client(OpenedClient):
 
     def grants(self, project: str | None = None) -> list[GrantRecord]:
         """List grants, newest last, of one project or of all."""
-        return queries.grants(self.database, self.identity_key, project, self.now())
+        issuer = self.certificate.message.issuer
+        return queries.grants(self.database, self.identity_key, issuer, project, self.now())
 
     def find_grant(self, start: str) -> bytes:
         """Return the id of the one grant whose id begins so.
@@ -180,6 +181,11 @@ class Client(OpenedClient):
         row = self.database.row("SELECT frame, project FROM grants WHERE grant_id = ?", grant_id)
         if row is None:
             raise GrantError("there is no grant of this id", next_step=queries.SEE_GRANTS)
+        if open_frame(bytes(row[0]), Grant, self.identity_key).message.issuer != self.certificate.message.issuer:
+            raise GrantError(
+                "this grant ended when the home was restored",
+                next_step="Grant anew: labelvault client grant PROJECT CONTRACTOR.",
+            )
         invite = Invite(
             client=self.client_id,
             project=bytes(row[1]),

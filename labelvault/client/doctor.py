@@ -11,25 +11,23 @@ from typing import Final
 
 from labelvault.client.client import Client
 from labelvault.client.home import read_vault_address
+from labelvault.client.ledgers import known_ledgers, verify_ledgers
 from labelvault.client.queries import grants
 from labelvault.database import Database
 from labelvault.errors import LabelVaultError
 from labelvault.health import Check, guarded, ok, problem, warning
 from labelvault.health.machine import machine
 from labelvault.health.places import private, room
-from labelvault.issuer.log import Log
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.keys.doctor import hybrid_kem, key_file, opens, reach
 from labelvault.keys.root import FILE_NAME, RootKeyProvider
-from labelvault.ledger.checkpoint import issuer_key_name
-from labelvault.ledger.export import export_ledger, verify_export
 from labelvault.wire.frame import open_frame
 from labelvault.wire.ids import client_id, issuer_mailbox
 from labelvault.wire.messages import IssuerCertificate
 from labelvault.wire.times import from_ms, to_ms, truncate
 
 _SOON: Final = timedelta(days=30)
-_RESTORE: Final = "Put the home back from its backup."
+_RESTORE: Final = "Restore the home from its backup, into a new directory: labelvault client restore FILE."
 
 
 def examine_client(home: Path, now: datetime, root: RootKeyProvider | None = None) -> list[Check]:
@@ -76,8 +74,8 @@ def _home(home: Path, database: Database, now: datetime) -> Iterator[Check]:
         yield problem("certificate", str(error), _RESTORE)
         return
     yield _certificate(certificate, now)
-    yield guarded("ledger", lambda: _ledger(database, certificate), "Don't rely on it; compare an older export.")
-    yield guarded("grants", lambda: _grants(database, identity_key, now), _RESTORE)
+    yield guarded("ledger", lambda: _ledger(database, identity_key), "Don't rely on it; compare an older export.")
+    yield guarded("grants", lambda: _grants(database, identity_key, certificate.issuer, now), _RESTORE)
     yield from _projects(database)
     yield _leases(database, now)
 
@@ -91,15 +89,14 @@ def _certificate(certificate: IssuerCertificate, now: datetime) -> Check:
     return warning("certificate", text, mend) if left < _SOON else ok("certificate", text)
 
 
-def _ledger(database: Database, certificate: IssuerCertificate) -> Check:
-    log = Log(database, certificate.client, certificate.epoch)
-    data = export_ledger(log.raw_entries(), log.newest_checkpoint())
-    verify_export(data, origin=log.origin, name=issuer_key_name(certificate.client), public_key=certificate.issuer)
-    return ok("ledger", f"{log.size()} entries, as the newest checkpoint says")
+def _ledger(database: Database, identity_key: bytes) -> Check:
+    summary = verify_ledgers(known_ledgers(database, identity_key), None)
+    older = f"; {len(summary.before)} older ledgers, of before restores, hold too" if summary.before else ""
+    return ok("ledger", f"{summary.size} entries, as the newest checkpoint says{older}")
 
 
-def _grants(database: Database, identity_key: bytes, now: datetime) -> Check:
-    found = grants(database, identity_key, None, now)
+def _grants(database: Database, identity_key: bytes, issuer: bytes, now: datetime) -> Check:
+    found = grants(database, identity_key, issuer, None, now)
     valid = [each for each in found if not each.revoked and each.not_before <= now < each.expires_at]
     return ok("grants", f"{len(valid)} of {len(found)} are valid now")
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from labelvault.client.queries import issuer_keys
 from labelvault.errors import EnrolmentError, FormatError, LedgerError
 from labelvault.issuer.log import Log
 from labelvault.ledger.checkpoint import issuer_key_name, verify_checkpoint
@@ -155,8 +154,7 @@ def _views(client: "Client") -> list[LedgerView]:
     Raises:
         LedgerError: it is not.
     """
-    issuers = issuer_keys(client.database, client.identity_key)
-    return [_view(client, Log(client.database, client.client_id, epoch), key) for epoch, key in issuers.items()]
+    return [_view(client, ledger.log, ledger.certificate.message.issuer) for ledger in client.ledgers()]
 
 
 def _view(client: "Client", log: Log, issuer: bytes) -> LedgerView:

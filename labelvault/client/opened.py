@@ -6,10 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from labelvault.client import browsing, queries, rerooting
+from labelvault.client import browsing, ledgers, rerooting
+from labelvault.client.backup import back_up
 from labelvault.client.browsing import LedgerLine
 from labelvault.client.home import create_home, read_vault_address
-from labelvault.client.records import LedgerSummary
+from labelvault.client.records import BackupReport, LedgerSummary
 from labelvault.crypto.sign import SigningKey
 from labelvault.database import Database
 from labelvault.errors import KeystoreError, StoreError
@@ -214,15 +215,15 @@ class OpenedClient:
         )
 
     def verify_ledger(self, older: str | None = None) -> LedgerSummary:
-        """Recompute the whole ledger against its newest checkpoint.
+        """Recompute every ledger against its newest checkpoint: the one that is written, and those of before restores.
 
         Args:
-            older: a signed note that someone kept; the ledger must extend it.
+            older: a signed note that someone kept of any of them; that ledger must extend it.
 
         Raises:
-            LedgerError: an entry was altered, dropped, added or reordered, or the ledger forked from `older`.
+            LedgerError: an entry was altered, dropped, added or reordered, or a ledger forked from `older`.
         """
-        return queries.verify_ledger(self._log, self.issuer_identity, older)
+        return ledgers.verify_ledgers(self.ledgers(), older)
 
     def export_ledger(self, epoch: bytes | None = None) -> bytes:
         """Return a ledger as one file that verifies offline with public keys only.
@@ -233,9 +234,23 @@ class OpenedClient:
         Raises:
             LedgerError: there is none of this epoch, or it does not hold together.
         """
-        log = self._log if epoch is None else Log(self.database, self.client_id, epoch)
-        issuer = queries.issuer_keys(self.database, self.identity_key).get(log.epoch)
-        return queries.ledger_export(log, self.issuer_identity.name, issuer)
+        ledger = ledgers.ledger_of(self.ledgers(), epoch)
+        data = ledger.export()
+        ledger.verify(data)
+        return data
+
+    def ledgers(self) -> list[ledgers.KnownLedger]:
+        """Return all ledgers, oldest first: one for each epoch, as far as it is known."""
+        return ledgers.known_ledgers(self.database, self.identity_key)
+
+    def backup(self, file: Path | None = None, *, to_vault: bool = False) -> BackupReport:
+        """Seal a backup of this home under its root key, which is not in it; see `labelvault.client.backup.back_up`.
+
+        Args:
+            file: a new file; whole or not there.
+            to_vault: store it at the vault, as an item that no queue names.
+        """
+        return back_up(self, self._root, None if file is None else Path(file), to_vault=to_vault)
 
     def ledger_lines(self, last: int = 20, kind: str | None = None) -> list[LedgerLine]:
         """Return the newest entries, oldest first, with the catalog's names for what they name. Verifies nothing.
@@ -250,5 +265,5 @@ class OpenedClient:
         return browsing.ledger_lines(self.database, self._log, last, kind)
 
     def ledger_entries(self) -> list[Entry]:
-        """Return all entries in order."""
-        return self._log.entries()
+        """Return the entries of all ledgers, oldest ledger first."""
+        return [entry for ledger in self.ledgers() for entry in ledger.log.entries()]

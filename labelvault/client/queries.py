@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from labelvault.client.records import ContractorRecord, GrantRecord, LedgerSummary, StatedItem
+from labelvault.client.records import ContractorRecord, GrantRecord, StatedItem
 from labelvault.database import Database
 from labelvault.envelope.metadata import Metadata
-from labelvault.errors import GrantError, LedgerError
-from labelvault.issuer.log import Log
-from labelvault.issuer.release import IssuerIdentity
+from labelvault.errors import GrantError
 from labelvault.keys.cards import read_card
 from labelvault.ledger.entries import Entry
-from labelvault.ledger.export import export_ledger, verify_export
 from labelvault.ledger.exposure import open_items, vendor_host
-from labelvault.ledger.note import VerifierKey
 from labelvault.wire.frame import open_frame
-from labelvault.wire.messages import Grant, IssuerCertificate
+from labelvault.wire.messages import Grant
 from labelvault.wire.schema import decode_record
 from labelvault.wire.times import to_ms
 
@@ -44,8 +40,10 @@ def contractors(database: Database) -> list[ContractorRecord]:
     return found
 
 
-def grants(database: Database, identity_key: bytes, project: str | None, now: datetime) -> list[GrantRecord]:
-    """List grants in the order of their making, with what was used of each."""
+def grants(
+    database: Database, identity_key: bytes, issuer: bytes, project: str | None, now: datetime
+) -> list[GrantRecord]:
+    """List grants in the order of their making, with what was used of each; `issuer` is the key that acts on grants."""
     rows = database.rows(
         "SELECT g.frame, c.name, p.name, coalesce(g.revoked_ms, c.revoked_ms),"
         " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash),"
@@ -72,7 +70,7 @@ def grants(database: Database, identity_key: bytes, project: str | None, now: da
             grant.limits,
             open_,
             total,
-            revoked_ms is not None,
+            revoked_ms is not None or grant.issuer != issuer,
             last_hour,
             _named(database, "SELECT name FROM batches WHERE batch = ?", grant.scope.batches),
             _named(database, "SELECT name FROM items WHERE item = ?", grant.scope.items),
@@ -97,46 +95,6 @@ def find_grant(database: Database, start: str) -> bytes:
     if rows:
         raise GrantError(f"several grants' ids begin with {start}", next_step="Write more digits of it.")
     raise GrantError(f"there is no grant whose id begins with {start}", next_step=SEE_GRANTS)
-
-
-def issuer_keys(database: Database, identity_key: bytes) -> dict[bytes, bytes]:
-    """Return for each ledger's epoch, oldest first, the key that signs its checkpoints.
-
-    Of several certificates for one epoch the newest counts: its key signed the newest checkpoint.
-    """
-    found: dict[bytes, bytes] = {}
-    for (frame,) in database.rows("SELECT frame FROM certificates ORDER BY serial"):
-        certificate = open_frame(bytes(frame), IssuerCertificate, identity_key).message
-        found[certificate.epoch] = certificate.issuer
-    return found
-
-
-def ledger_export(log: Log, name: str, public_key: bytes | None) -> bytes:
-    """Return entries and newest checkpoint as one file, checked before it is handed out.
-
-    Raises:
-        LedgerError: there is no such ledger, or it does not hold together.
-    """
-    if public_key is None:
-        raise LedgerError("there is no ledger of this epoch", next_step="See them: labelvault client exposure --json.")
-    data = export_ledger(log.raw_entries(), log.newest_checkpoint())
-    verify_export(data, origin=log.origin, name=name, public_key=public_key)
-    return data
-
-
-def verify_ledger(log: Log, issuer: IssuerIdentity, older: str | None) -> LedgerSummary:
-    """Recompute the ledger against its newest checkpoint, and against an older one if there is one.
-
-    Raises:
-        LedgerError: it does not hold together, or does not extend `older`.
-    """
-    note = log.newest_checkpoint()
-    data = export_ledger(log.raw_entries(), note)
-    public_key = issuer.signer.public_key
-    verified = verify_export(data, origin=log.origin, name=issuer.name, public_key=public_key, older=older)
-    if verified.checkpoint.size != log.size():
-        raise LedgerError("the newest checkpoint does not cover all entries")
-    return LedgerSummary(verified.checkpoint.size, log.origin, note, str(VerifierKey(issuer.name, public_key)))
 
 
 def stated(

@@ -43,7 +43,7 @@ class GrantRecord:
         presence: `device`, `key` or `waived`.
         open: leases that are live now.
         total: leases ever, renewals included.
-        revoked: whether it, or its contractor, was revoked.
+        revoked: whether it, or its contractor, was revoked; or it is of before a restore, which ends all grants.
         last_hour: leases of the last 3,600 s.
         batches: names of the batches whose tasks may be opened.
         tasks: names of the single tasks that may be.
@@ -318,12 +318,14 @@ class LedgerSummary:
         origin: of its checkpoints.
         checkpoint: the newest signed note.
         verifier_key: the issuer's key in signed-note form, for whoever verifies an export.
+        before: the ledgers of before each restore, oldest first, as far as they are known; they hold, too.
     """
 
     size: int
     origin: str
     checkpoint: str
     verifier_key: str
+    before: tuple["LedgerSummary", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,3 +388,55 @@ class AsideRecord:
     contractor: str
     reason: str
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """A backup that was made.
+
+    Attributes:
+        at: the state that it holds: the issuer's time.
+        epoch: of the ledger that was written then, 16 bytes.
+        size: how many entries that ledger had.
+        content_bytes: of the files in it.
+        has_identity: whether the identity key is in it; it is not where it is kept offline.
+        file: where it was written, if it was.
+        locator: by which it is found at the vault, if it was stored there; no secret.
+    """
+
+    at: datetime
+    epoch: bytes
+    size: int
+    content_bytes: int
+    has_identity: bool
+    file: Path | None
+    locator: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """A home that was restored.
+
+    Attributes:
+        client: its id, 32 bytes.
+        backup_at: the time of the last ledger entry that is known.
+        restored_at: from then on the new ledger tells. What was released between the two is unknown.
+        accept_from: no request that is dated earlier is answered.
+        epoch: of the new ledger, 16 bytes.
+        serial: of the issuer's new certificate.
+        known: entries of the old ledger that are known.
+        grants: how many grants were valid then; none is any more.
+        contractors: names of the contractors that were enrolled and not revoked then.
+        frozen: names of the projects that were frozen or revoked then, and still are.
+    """
+
+    client: bytes
+    backup_at: datetime
+    restored_at: datetime
+    accept_from: datetime
+    epoch: bytes
+    serial: int
+    known: int
+    grants: int
+    contractors: tuple[str, ...]
+    frozen: tuple[str, ...]
