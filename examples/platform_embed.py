@@ -40,15 +40,21 @@ def claim_next(vault: Vault, contractor: str) -> Claim | None:
     return None
 
 
-def earned(vault: Vault) -> dict[str, int]:
-    """Count what is to be paid: once for each contractor key and item, from answers that the client's issuer accepted.
+def earned(vault: Vault) -> dict[str, dict[str, int]]:
+    """Count, for each client, what is to be paid: once for each contractor key and item, from answers that it accepted.
 
-    It says so in signed acks, which hold no content; a platform counts those of the clients that it knows.
+    Its issuer says so in signed acks, which hold no content. Whoever can post could be a client with contractors of his
+    own: pay by the counts of clients that you know, and bill each for its own.
     """
     accepted = {
-        (ack.contractor, ack.item) for ack in vault.acks() if (ack.event, ack.verdict) == ("answer", "accepted")
+        (ack.client, ack.contractor, ack.item)
+        for ack in vault.acks()
+        if (ack.event, ack.verdict) == ("answer", "accepted")
     }
-    return dict(Counter(contractor.hex() for contractor, _ in sorted(accepted)))
+    counts: dict[str, dict[str, int]] = {}
+    for (client, contractor), count in Counter((client, contractor) for client, contractor, _ in accepted).items():
+        counts.setdefault(client.hex(), {})[contractor.hex()] = count
+    return counts
 
 
 def create_app(vault: Vault, tokens: Tokens) -> FastAPI:
@@ -108,8 +114,8 @@ def create_app(vault: Vault, tokens: Tokens) -> FastAPI:
         return Response(status_code=204)
 
     @app.get("/pay", dependencies=[Depends(office)])
-    def pay() -> dict[str, int]:
-        """Say how many tasks each contractor key has earned."""
+    def pay() -> dict[str, dict[str, int]]:
+        """Say how many tasks each contractor key has earned with each client."""
         return earned(vault)
 
     def bound(headers: Mapping[str, str]) -> Caller | None:
@@ -155,8 +161,9 @@ def main(arguments: list[str]) -> None:
                 reserved = claim_next(vault, asked.contractor)
                 print(reserved.item.hex() if reserved is not None else sys.exit("no task is waiting"))
             case "pay":
-                for contractor, count in earned(vault).items():
-                    print(f"{contractor}  {count} tasks")
+                for client, counts in earned(vault).items():
+                    for contractor, count in counts.items():
+                        print(f"client {client}: {contractor}  {count} tasks")
 
 
 if __name__ == "__main__":

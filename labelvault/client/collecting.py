@@ -23,7 +23,9 @@ from labelvault.errors import (
     NotFoundError,
     OutputError,
     ProjectError,
+    RelayError,
     SignatureError,
+    StoreError,
     TamperedError,
 )
 from labelvault.keys.files import make_private_dir, write_private
@@ -33,7 +35,11 @@ FORMATS: Final = ("jsonl", "label-studio")
 MAX_COLLECTION_ROWS: Final = 1000
 MAX_COLLECTION_BYTES: Final = 16 * 1024 * 1024
 """Of sealed frames: one file's answers are in memory together; more answers are more files."""
-_FAULTS: Final = (DecryptionError, TamperedError, NotFoundError, FormatError, SignatureError)
+_PASSING: Final = (TamperedError, NotFoundError, StoreError, RelayError)
+"""The vault's, not the answer's: what it serves wrong or not at all now, it may serve right the next time."""
+_FAULTS: Final = (*_PASSING, DecryptionError, FormatError, SignatureError)
+_MAX_AWAY: Final = 3
+"""A vault that does not answer for so many answers in a row is away, not damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +75,14 @@ class Collecting:
         self._project = project
         self._now = now
         self._files: list[Path] = []
-        self._answers = self._attachments = self._aside = 0
+        self._answers = self._attachments = self._aside = self._away = 0
 
     def run(self, folder: Path, format_name: str) -> CollectReport:
         """Finish what was begun, then collect what is new; see `Project.collect`."""
         _check_format(format_name)
         for begun in self._begun():
             self._finish(begun)
+        self._retry()
         folder = _made(folder)
         while (collection := self._begin(folder, format_name)) is not None:
             self._finish(collection)
@@ -107,6 +114,17 @@ class Collecting:
 
     def _report(self) -> CollectReport:
         return CollectReport(tuple(self._files), self._answers, self._attachments, self._aside)
+
+    def _retry(self) -> None:
+        """Have answers that only the vault kept from being opened wait again; none that is itself bad."""
+        with self._database.transaction():
+            for kind in _PASSING:
+                self._database.execute(
+                    "UPDATE submissions SET fault = NULL WHERE project = ? AND substr(fault, 1, ?) = ?",
+                    self._project,
+                    len(kind.__name__) + 1,
+                    f"{kind.__name__}:",
+                )
 
     def _begun(self) -> list[_Collection]:
         rows = self._database.rows(
@@ -182,11 +200,16 @@ class Collecting:
         for each, frame, contractor, received_ms in self._rows(collection.number):
             try:
                 rows.append(self._row(collection, self._reader.read(frame, contractor, received_ms)))
+                self._away = 0
             except _FAULTS as error:
+                kind = next(each for each in _FAULTS if isinstance(error, each))
+                self._away = self._away + 1 if kind in (StoreError, RelayError) else 0
+                if self._away >= _MAX_AWAY:
+                    raise
                 with self._database.transaction():
                     self._database.execute(
                         "UPDATE submissions SET collected = NULL, fault = ? WHERE hash = ?",
-                        f"{type(error).__name__}: {error}",
+                        f"{kind.__name__}: {error}",
                         each,
                     )
                 self._aside += 1

@@ -358,7 +358,8 @@ class CollectReport:
         files: what was written, or found whole: one for each collection.
         answers: in them.
         attachments: answers that are files of their own.
-        aside: answers that did not open, and were kept aside with the reason.
+        aside: answers that did not open, and were kept aside with the reason; what the vault lacks or has altered is
+            tried again by the next run.
     """
 
     files: tuple[Path, ...]

@@ -4,7 +4,7 @@ A lease is sealed to a prekey and a status is for all to read, so both may rest 
 verified anew each time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -147,7 +147,9 @@ class HeldLeases:
                 over += 1
                 continue
             kept.append((self._path(outer.lease_id), frame))
-        new = [(path, frame) for path, frame in kept if not path.exists()]
+        # A file that was damaged since is replaced.
+        at_hand = {path: data for path, data, _ in self._at_hand()}
+        new = [(path, frame) for path, frame in kept if at_hand.get(path) != frame]
         if new:
             make_private_dir(self._leases)
         for path, frame in new:
@@ -170,9 +172,7 @@ class HeldLeases:
     def all(self, item: bytes | None = None) -> list[HeldLease]:
         """List leases that can be opened, of one task or of all, the one that ends first before others."""
         found, known = [], self._known()
-        for path in self._paths():
-            data = read_private(path, MAX_BYTES)
-            outer = lease_outer(data)
+        for _, data, outer in self._at_hand():
             if item not in (None, outer.item):
                 continue
             membership, prekey = known.memberships.get(outer.grant_hash), known.prekeys.get(outer.lease_id)
@@ -190,17 +190,17 @@ class HeldLeases:
         Raises:
             KeystoreError: the file system refused; the lease stays open.
         """
+        # By the prekey and not by the file, which may be gone or damaged: what could open it goes in any case.
+        keys = [key for key, _ in self._prekeys.public_keys()]
+        self._prekeys.erase(*(key for key in keys if prekey_lease_id(outer.grant_hash, key) == outer.lease_id))
         path = self._path(outer.lease_id)
         if path.exists():
-            prekey = self._known().prekeys.get(outer.lease_id)
-            if prekey is not None:
-                self._prekeys.erase(prekey)
             erase_file(path)
 
     def sweep(self) -> int:
         """Erase prekeys whose end has come, and leases that are over with theirs; return how many prekeys.
 
-        What is open stays until its close.
+        What is open stays until its close, or its end, if the process that held it was killed.
 
         Raises:
             ClockError: this machine's clock runs behind; nothing was erased.
@@ -209,10 +209,9 @@ class HeldLeases:
         now = self._now()
         erased, known = self._prekeys.erase_expired(now), self._known()
         over: dict[Path, bytes | None] = {}
-        for path in self._paths():
-            outer = lease_outer(read_private(path, MAX_BYTES))
+        for path, _, outer in self._at_hand():
             prekey = known.prekeys.get(outer.lease_id)
-            if (prekey is None or now >= outer.expires_at) and not self._log.was_opened(outer.lease_id):
+            if now >= outer.expires_at or (prekey is None and not self._log.was_opened(outer.lease_id)):
                 over[path] = prekey
         spent = [prekey for prekey in over.values() if prekey is not None]
         if spent:
@@ -221,11 +220,16 @@ class HeldLeases:
             erase_file(path)
         return erased + len(spent)
 
-    def _paths(self) -> Iterable[Path]:
+    def _at_hand(self) -> Iterator[tuple[Path, bytes, LeaseOuter]]:
+        """Yield file, frame and readable part of each lease; one that is damaged must not hide the others."""
         try:
-            return sorted(self._leases.glob("*.lease"))
+            paths = sorted(self._leases.glob("*.lease"))
         except OSError as error:
             raise KeystoreError(f"{self._leases} can't be read: {error.strerror}") from error
+        for path in paths:
+            with suppress(FormatError, KeystoreError):
+                data = read_private(path, MAX_BYTES)
+                yield path, data, lease_outer(data)
 
     def _path(self, lease_id: bytes) -> Path:
         return self._leases / f"{lease_id.hex()}.lease"

@@ -114,7 +114,7 @@ class Vault:
         """Yield receipts that came after a cursor, oldest first.
 
         A receipt's signature fits the key that it names in `contractor`. Whether that key is one of yours is
-        yours to say: pay for known keys only, and once per (contractor, item).
+        yours to say: pay for known keys only, and once per (client, contractor, item).
 
         Args:
             after: the `number` of the last receipt that was handled; 0 for all.
@@ -130,7 +130,7 @@ class Vault:
         """Yield acks that came after a cursor, oldest first: what the clients' issuers say of receipts and answers.
 
         Each is signed by the issuer that the client named in `client` has certified; which clients are yours, you know.
-        Pay on `accepted` acks of an `answer`, once per (contractor, item).
+        Pay on `accepted` acks of an `answer`, once per (client, contractor, item).
 
         Args:
             after: the `number` of the last ack that was handled; 0 for all.

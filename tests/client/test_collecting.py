@@ -198,7 +198,35 @@ def test_what_does_not_open_is_kept_aside_with_the_reason(world: World) -> None:
     aside = {each.reason.partition(":")[0]: each for each in world.project.aside()}
     assert set(aside) == {"DecryptionError", "TamperedError"}
     assert aside["TamperedError"].item == world.task()
-    assert world.project.collect(world.folder / "answers").files == ()
+    again = world.project.collect(world.folder / "answers")
+    assert (again.files, again.aside) == ((), 1), "only the one that the vault altered is tried again"
+
+
+def test_what_the_vault_kept_from_being_opened_is_tried_again(world: World) -> None:
+    """Altered or lost for a while: aside with its reason meanwhile, collected once when the vault has it again."""
+    me, _ = world.worker()
+    lease, to = opened(world, me), world.folder / "answers"
+    me.submit(lease, bytes(100_000))
+    world.issuer().answer()
+    vault = world.folder / "vendor" / "vault.db"
+
+    def vendor(*statements: str) -> None:
+        with sqlite3.connect(vault) as db:
+            for each in statements:
+                db.execute(each)
+        db.close()
+
+    vendor("CREATE TABLE kept AS SELECT * FROM pieces", "DELETE FROM pieces WHERE length(data) > 100000")
+    for _ in range(2):
+        report = world.project.collect(to)
+        assert (report.files, report.aside) == ((), 1)
+        (record,) = world.project.aside()
+        assert record.item == world.task()
+    vendor("DELETE FROM pieces", "INSERT INTO pieces SELECT * FROM kept", "DROP TABLE kept")
+    report = world.project.collect(to)
+    assert (report.answers, report.attachments, report.aside) == (1, 1, 0)
+    assert world.project.aside() == []
+    assert world.project.collect(to).files == ()
 
 
 def test_refused_answers_are_listed_aside_and_never_collected(world: World) -> None:

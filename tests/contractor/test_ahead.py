@@ -472,6 +472,55 @@ def test_an_opening_whose_process_died_is_closed_by_hand_and_opens_no_more(world
     assert list((world.folder / "ada" / "leases").iterdir()) == []
 
 
+def test_C6_a_close_erases_the_prekey_also_where_the_leases_file_is_gone(world: World) -> None:
+    """Whoever removes the file, by hand or from another process, must not leave behind what opens its copies."""
+    me, _ = worker(world)
+    me.take(file_of(issued(world, me, count=2)))
+    task = me.open_task(world.task())
+    (lease,) = (world.folder / "ada" / "leases").iterdir()
+    lease.unlink()
+    task.close()
+    assert me.ahead.prekeys_left() == 1
+    assert me.openings()[-1].state == "closed"
+
+
+def test_C6_a_prekey_goes_with_its_leases_end_also_where_the_process_that_opened_it_was_killed(world: World) -> None:
+    """Nobody closes such an opening by himself; what could open a recorded copy is gone all the same."""
+    me, _ = worker(world)
+    me.take(file_of(issued(world, me, count=2)))
+    lease = me.open_task(world.task()).lease_id
+    again = world.reopen("ada")
+    world.clock.advance(timedelta(seconds=LIMITS.lease_ttl_s))
+    assert again.ahead.erase_expired() == 1
+    assert again.ahead.prekeys_left() == 1
+    assert list((world.folder / "ada" / "leases").iterdir()) == []
+    again.close_opening(lease)
+    assert again.openings()[-1].state == "closed"
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 100, None], ids=["empty", "zeros", "unreadable"])
+def test_a_damaged_lease_stops_no_other_and_is_replaced_from_its_file(world: World, damage: bytes | None) -> None:
+    """The others are listed and open; taking the client's file again mends the damaged one."""
+    me, _ = worker(world)
+    report = issued(world, me, "one", "two")
+    me.take(file_of(report))
+    broken = world.folder / "ada" / "leases" / f"{report.leases[0].lease_id.hex()}.lease"
+    if damage is None:
+        broken.unlink()
+        broken.mkdir()
+    else:
+        broken.write_bytes(damage)
+    assert [held.outer.item for held in me.ahead.leases()] == [world.task("two")]
+    me.open_task(world.task("two"), offline=True).close()
+    with pytest.raises(LeaseError):
+        me.open_task(world.task("one"), offline=True)
+    if damage is None:
+        broken.rmdir()
+    assert me.take(file_of(report)).leases == 1
+    with me.open_task(world.task("one"), offline=True) as task:
+        assert TASK in task.text
+
+
 def test_files_are_written_and_erased_as_ever(world: World, tmp_path: Path) -> None:
     """With --to, the process exits at once; closing erases files and prekey."""
     me, _ = worker(world)

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.world import World
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "labelvault" / "story" / "example"
 
@@ -72,7 +74,7 @@ def test_the_examples_play_together(tmp_path: Path) -> None:
     assert "── task: " in shown
     assert "── guideline: rating.md" in shown
     assert "closed, erased by process-exit" in shown
-    assert re.fullmatch(r"[0-9a-f]{64}  1 tasks\n", paid)
+    assert re.fullmatch(r"client [0-9a-f]{64}: [0-9a-f]{64}  1 tasks\n", paid)
     with_text = (PROJECT / "guidelines" / "rating.md").read_bytes()[:40]
     assert with_text not in (tmp_path / "vault.db").read_bytes()
 
@@ -207,10 +209,10 @@ def test_the_examples_play_together_over_http(tmp_path: Path) -> None:
         assert {asked: ask(*asked).status_code for asked in refused} == refused
         for _ in range(2):
             assert ask("POST", f"/claims/{task['claim']}/finish", "ada").status_code == 204
-        assert ask("GET", "/pay", "office").json() == {key: 1}
+        assert ask("GET", "/pay", "office").json() == {client: {key: 1}}
         counts = ask("GET", "/queues", "office").json()
         assert (sum(each["done"] for each in counts), sum(each["claimed"] for each in counts)) == (1, 1)
-    assert run("platform_embed.py", "pay", url).stdout == f"{key}  1 tasks\n"
+    assert run("platform_embed.py", "pay", url).stdout == f"client {client}: {key}  1 tasks\n"
     assert (PROJECT / "guidelines/rating.md").read_bytes()[:40] not in (tmp_path / "platform/vault.db").read_bytes()
 
 
@@ -220,6 +222,35 @@ def test_an_example_without_arguments_shows_its_usage(script: str) -> None:
     shown = run(script, check=False)
     assert shown.returncode == 1
     assert f"python {script}" in shown.stderr
+
+
+def test_G7_a_platform_counts_each_clients_acks_apart(tmp_path: Path) -> None:
+    """Whoever makes himself a client and accepts answers of his own is owed nothing by another one."""
+    world = World(tmp_path)
+    stranger = world.create_client("stranger")
+    theirs = stranger.create_project("own", floor_bytes=256)
+    theirs.seal(world.source)
+    me, _ = world.worker()
+    rogue = world.contractor("rogue")
+    world.enrol(rogue, "rogue", stranger)
+    world.join(rogue, "rogue", lab=stranger, project=theirs)
+    for lab, who, item, answers in (
+        (world.lab, me, world.task(), 1),
+        (stranger, rogue, world.task("one", theirs), 1),
+        (stranger, rogue, world.task("two", theirs), 2),
+    ):
+        issuer = world.issuer(lab)
+        with who.open_task(item, exchange=issuer.handle) as task:
+            for _ in range(answers):
+                task.submit("good")
+        issuer.answer()
+    shown = run("platform_embed.py", "pay", world.vault).stdout.splitlines()
+    world.close()
+    counts = {line.split()[1].rstrip(":"): line.split()[2:] for line in shown}
+    assert counts == {
+        world.lab.client_id.hex(): [me.public_key.hex(), "1", "tasks"],
+        stranger.client_id.hex(): [rogue.public_key.hex(), "2", "tasks"],
+    }
 
 
 def test_a_wrong_fingerprint_enrols_nobody(tmp_path: Path) -> None:
