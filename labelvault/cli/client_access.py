@@ -211,6 +211,16 @@ def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output
     out.result({"revoked": {"contractor": name}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
 
 
+@revoke.command("desk", epilog=examples("labelvault client revoke desk 'desk 7'"))
+@click.argument("name", shell_complete=CONTRACTORS)
+@client_options
+def revoke_desk(name: str, home: Path, passphrase: Passphrase, out: Output) -> None:
+    """Revoke a desk's key and with it every grant; refuse a name that is a person's."""
+    with opened(home, passphrase) as client:
+        _warn_unless(out, client.revoke_desk(name))
+    out.result({"revoked": {"desk": name}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+
+
 @revoke.command("batch", epilog=examples("labelvault client revoke batch eval week-14"))
 @click.argument("project", shell_complete=PROJECTS)
 @click.argument("batch")

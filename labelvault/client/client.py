@@ -218,6 +218,22 @@ class Client(OpenedClient):
         """
         return access.revoke(self, "contractors", "key", "contractor", self.contractor(name).key)
 
+    def revoke_desk(self, name: str) -> bool:
+        """Refuse everything that a desk's key asks for, as `revoke_contractor` does; a person is left alone.
+
+        Returns:
+            As `revoke_grant`.
+
+        Raises:
+            EnrolmentError: no such contractor, or no desk.
+        """
+        if self.contractor(name).tier != "desk":
+            raise EnrolmentError(
+                f"{name!r} is no desk, but a contractor with a helper",
+                next_step=f"If you mean this person: labelvault client revoke contractor {name}.",
+            )
+        return self.revoke_contractor(name)
+
     def revoke_batch(self, project: str, batch: str) -> bool:
         """Refuse every task of a batch to everybody, at once and for good, also tasks that are sealed into it later.
 

@@ -37,7 +37,7 @@ from labelvault.ledger.entries import Certified, Enrolled, Frozen, Granted, Revo
 from labelvault.ledger.export import verify_export
 from labelvault.wire.frame import open_frame, parse_frame, sign_message
 from labelvault.wire.messages import Card, Grant, Invite
-from tests.world import CHEAP, DAY, LIMITS, MS, PASSPHRASE, World, dump, identity, state_of
+from tests.world import CHEAP, DAY, LIMITS, MS, PASSPHRASE, World, dump, entries, identity, state_of
 
 # The home
 
@@ -357,6 +357,20 @@ def test_a_desks_grant_names_its_device_or_says_waived(world: World) -> None:
         invite = open_frame(world.lab.invite(record.grant_id), Invite, world.lab.identity_key).message
         grant = open_frame(invite.grant, Grant, world.lab.identity_key).message
         assert (grant.presence, grant.presence_key, record.presence) == (presence, key, presence)
+
+
+def test_a_desk_is_revoked_and_a_person_of_that_name_left_alone(world: World) -> None:
+    """A name that is not a desk's is refused, and nothing recorded."""
+    world.desk("desk 7")
+    me = world.contractor("ada")
+    world.enrol(me, "ada")
+    before = len(entries(world, Revoked))
+    with pytest.raises(EnrolmentError, match="no desk"):
+        world.lab.revoke_desk("ada")
+    assert (len(entries(world, Revoked)), world.lab.contractor("ada").revoked) == (before, False)
+    world.lab.revoke_desk("desk 7")
+    assert world.lab.contractor("desk 7").revoked
+    assert [grant.revoked for grant in world.lab.grants()] == [True]
 
 
 def test_the_revoked_are_granted_nothing(world: World) -> None:
