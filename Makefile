@@ -7,6 +7,7 @@ WORKERS     ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 ASSURANCE_ARGS ?=
+BENCH_ARGS  ?=
 
 # Hashes decide what may be installed. Wheels only: building a source archive would run code that no lock file names.
 # On a platform without wheels: make PIP_WHEELS= ...
@@ -16,19 +17,22 @@ PIP_LOCKED  := $(PIP) install --quiet --require-hashes $(PIP_WHEELS)
 
 RUN_READY  := $(VENV)/.run-ready
 DEV_READY  := $(VENV)/.dev-ready
+BENCH_READY := $(VENV)/.bench-ready
 LOCK_READY := $(VENV)/.lock-ready
 
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow assurance assurance-long lint check install format docs lock clean
+.PHONY: help demo test test-slow assurance assurance-long bench bench-quick lint check install format docs lock clean
 
 help:
 	@echo "make demo     install, then run the whole story on a small project (DEMO_ARGS=...)"
 	@echo "make test     install the tools too, then run all tests with coverage (PYTEST_ARGS=...)"
 	@echo "make test-slow  the tests that need minutes and gigabytes: 4 GiB sealed and opened"
 	@echo "make assurance  attack the claims for a quarter of an hour; one table (ASSURANCE_ARGS=..., assurance-long: hours)"
+	@echo "make bench    speed, memory and size beside peers and limits: a table, benchmarks/out/ (BENCH_ARGS=...)"
+	@echo "make bench-quick  the same with small sizes, to see that it runs"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make check    lint and test"
 	@echo "make format   let ruff mend layout and imports"
@@ -56,10 +60,16 @@ assurance: $(DEV_READY)
 assurance-long: $(DEV_READY)
 	$(BIN)/python -m tests.assurance --profile long $(ASSURANCE_ARGS)
 
+bench: $(BENCH_READY)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-quick: $(BENCH_READY)
+	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
+
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy labelvault tests $(wildcard examples/*.py docs/*.py)
+	$(BIN)/mypy labelvault tests benchmarks $(wildcard examples/*.py docs/*.py)
 	$(BIN)/lint-imports
 
 # `make check test` in one call runs the tests once.
@@ -87,6 +97,10 @@ $(DEV_READY): $(RUN_READY) requirements/dev.txt
 	$(PIP_LOCKED) -r requirements/dev.txt
 	@touch $@
 
+$(BENCH_READY): $(RUN_READY) requirements/bench.txt
+	$(PIP_LOCKED) -r requirements/bench.txt
+	@touch $@
+
 $(LOCK_READY): requirements/lock.txt | $(BIN)/python
 	$(PIP_LOCKED) -r requirements/lock.txt
 	@touch $@
@@ -99,8 +113,9 @@ lock: $(LOCK_READY)
 	$(UV) requirements/build.in -o requirements/build.txt
 	$(UV) pyproject.toml --extra cli -o requirements/run.txt
 	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra examples --extra dev -c requirements/run.txt -o requirements/dev.txt
+	$(UV) pyproject.toml --extra cli --extra service --extra bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) benchmarks/out build dist *.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,40 +1,31 @@
-"""Rotating a KEK: wraps a second on one core, without and with the catalog, beside what the primitives alone allow.
+"""Row 11: rotating a KEK, without and with the catalog.
 
-Run from the repository: `python benchmarks/rotation.py --items 100000`. The catalog is a real one, whose rows were
-written without sealing anything: rotation looks at nothing but rows and KEK files.
+The catalog is a real one, whose rows were written without sealing anything: rotation looks at nothing but rows and KEK
+files.
 """
 
-import argparse
-import json
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from labelvault.client import Client, PassphraseRoot
+from benchmarks.home import Home
+from benchmarks.lines import Line, at_least
+from benchmarks.measure import Effort, Work, in_turn
+from labelvault.client import Client
 from labelvault.crypto import aead
-from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
 from labelvault.keys.kek import Kek, Rewrapper, wrap_context, wrap_dek
-from labelvault.vendor import Vault
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 
+_PER_SECOND: Final = 50_000.0
+_OURS: Final = "LabelVault"
+_LIMIT: Final = "XChaCha20-Poly1305 unwrap and wrap"
 Row = tuple[bytes, bytes, bytes]
 """Item id, digest, wrap."""
 
 
-def timed(what: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that something took: on the clock, and of this process's core."""
-    clock, core = time.perf_counter(), time.process_time()
-    what()
-    return time.perf_counter() - clock, time.process_time() - core
-
-
-def wraps(client: bytes, project: bytes, kek: Kek, count: int) -> list[Row]:
+def _wraps(client: bytes, project: bytes, kek: Kek, count: int) -> list[Row]:
     """Make rows as sealing would."""
     found = []
     for _ in range(count):
@@ -45,19 +36,28 @@ def wraps(client: bytes, project: bytes, kek: Kek, count: int) -> list[Row]:
     return found
 
 
-def primitives(kek: Kek, count: int) -> Callable[[], None]:
+def _limit(kek: Kek) -> Work:
     """One unwrap and one wrap an item, with a context of the real size that is there already."""
     context = bytes(216)
     wrapped = aead.wrap(kek.key, SecretBytes(random_bytes(32)), context)
 
-    def run() -> None:
+    def run(count: int) -> None:
         for _ in range(count):
             aead.wrap(kek.key, aead.unwrap(kek.key, wrapped, context), context)
 
     return run
 
 
-def fill(lab: Client, project: bytes, kek: Kek, rows: Sequence[Row]) -> None:
+def _moving(mover: Rewrapper, rows: Sequence[Row]) -> Work:
+    def run(count: int) -> None:
+        for number in range(count):
+            item, digest, wrapped = rows[number % len(rows)]
+            mover.rewrap(item, 1, digest, wrapped)
+
+    return run
+
+
+def _fill(lab: Client, project: bytes, kek: Kek, rows: Sequence[Row]) -> None:
     """Write rows into the catalog."""
     values = [
         (item, project, item.hex(), digest, wrapped, kek.kek_id, kek.generation, bytes(120))
@@ -70,36 +70,27 @@ def fill(lab: Client, project: bytes, kek: Kek, rows: Sequence[Row]) -> None:
         )
 
 
-def main() -> None:
-    """Measure, and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=100_000)
-    count = parser.parse_args().items
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "vendor").mkdir()
-        address = f"sqlite:///{folder}/vendor/vault.db"
-        Vault.open(address).close()
-        root = PassphraseRoot("only for measuring", parameters=Argon2idParameters(memory_kib=8192, passes=1, lanes=1))
-        with Client.create(folder / "client", root, address) as lab:
-            project = lab.create_project("p")
-            kek_id = bytes(lab.database.scalar("SELECT kek_id FROM projects"))
-            old = lab.keks.load(project.project_id, kek_id, 1)
-            rows = wraps(lab.client_id, project.project_id, old, count)
-            _, alone = timed(primitives(old, count))
-            moving = Rewrapper(lab.client_id, project.project_id, old, Kek(kek_id, 2, SecretBytes(random_bytes(32))))
-            _, core = timed(lambda: [moving.rewrap(item, 1, digest, wrapped) for item, digest, wrapped in rows])
-            fill(lab, project.project_id, old, rows)
-            clock, whole = timed(project.rotate_kek)
-    found = {
-        "items": count,
-        "primitives_per_core_s": round(count / alone),
-        "rewrapped_per_core_s": round(count / core),
-        "rotated_per_core_s": round(count / whole),
-        "rotated_per_s": round(count / clock),
-    }
-    sys.stdout.write(json.dumps(found) + "\n")
+def _core_s(work: Callable[[], object]) -> float:
+    """Return the seconds that something took of this process's cores."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
 
 
-if __name__ == "__main__":
-    main()
+def rows(effort: Effort) -> Iterator[Line]:
+    """Measure row 11."""
+    home, count = Home(effort.folder), effort.size(100_000, 2_000)
+    home.make()
+    with home.client() as (lab, project):
+        kek_id = bytes(lab.database.scalar("SELECT kek_id FROM projects"))
+        old = lab.keks.load(project.project_id, kek_id, 1)
+        wraps = _wraps(lab.client_id, project.project_id, old, count)
+        mover = Rewrapper(lab.client_id, project.project_id, old, Kek(kek_id, 2, SecretBytes(random_bytes(32))))
+        times = in_turn({_OURS: _moving(mover, wraps), _LIMIT: _limit(old)}, effort)
+        _fill(lab, project.project_id, old, wraps)
+        whole = count / _core_s(project.rotate_kek)
+    ours, theirs = (1 / times.median(name) for name in (_OURS, _LIMIT))
+    work = "move wraps to a new KEK, items per core and second"
+    yield at_least(11, work, ours, _LIMIT, theirs, times.times_as_fast(_OURS, _LIMIT), 0.5)
+    yield Line(11, work, ours, "a fixed rate", _PER_SECOND, ours / _PER_SECOND, "≥ 50,000/s", ours >= _PER_SECOND)
+    yield Line(11, f"{work}, catalog of {count:,} included", whole, _LIMIT, theirs, whole / theirs)

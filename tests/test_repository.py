@@ -95,7 +95,7 @@ def test_only_declared_packages_are_imported():
 
 def test_there_are_lock_files():
     """The tests below would pass on an empty folder."""
-    assert [lock.name for lock in LOCKS] == ["build.txt", "dev.txt", "lock.txt", "run.txt"]
+    assert [lock.name for lock in LOCKS] == ["bench.txt", "build.txt", "dev.txt", "lock.txt", "run.txt"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -122,6 +122,9 @@ def test_the_locks_hold_every_declared_dependency():
         name_of(each) for each in extras["dev"] + extras["service"] + extras["parquet"] + extras["keyring"]
     } <= dev_pins.keys()
     assert run_pins.items() <= dev_pins.items()
+    bench_pins = pins(ROOT / "requirements/bench.txt")
+    assert {name_of(each) for each in extras["bench"]} | run_pins.keys() <= bench_pins.keys()
+    assert all(bench_pins[name] == dev_pins[name] for name in bench_pins.keys() & dev_pins.keys())
 
 
 # --- what is tracked and what ships ---

@@ -1,0 +1,70 @@
+"""Measure everything, and say it: a table, `benchmarks/out/latest.json` and plots.
+
+    python -m benchmarks [--quick] [--rows 1,2,8]
+
+`make bench` and `make bench-quick` install what it needs. Every work and what it is held against run in turn, in one
+process or in children that are started in turn, so that ratios hold on a machine that is busy otherwise, too.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks import items, releases, rotation, sizes, starts
+from benchmarks.lines import Line, table, write_json
+from benchmarks.measure import Effort
+
+_OUT: Final = Path(__file__).resolve().parent / "out"
+_GROUPS: Final[tuple[tuple[frozenset[int], Callable[[Effort], Iterator[Line]]], ...]] = (
+    (frozenset({1, 2, 3}), items.rows),
+    (frozenset({8}), releases.rows),
+    (frozenset({11}), rotation.rows),
+    (frozenset({13}), starts.rows),
+    (frozenset({14}), sizes.rows),
+)
+
+
+def _parse_rows(text: str) -> frozenset[int]:
+    return frozenset(int(part) for part in text.split(","))
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes: to see that it runs")
+    parser.add_argument("--rows", type=_parse_rows, help="only these, by number: 1,2,8")
+    parser.add_argument("--out", type=Path, default=_OUT, help="folder for the results")
+    parser.add_argument("--where", type=Path, help="folder for temporary files")
+    chosen = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="labelvault-bench-", dir=chosen.where))
+    begun, lines = time.monotonic(), list[Line]()
+    try:
+        for number, (rows, measure) in enumerate(_GROUPS):
+            if chosen.rows and not rows & chosen.rows:
+                continue
+            _say(f"[{time.monotonic() - begun:4.0f} s] rows {', '.join(map(str, sorted(rows)))} …")
+            place = folder / str(number)
+            place.mkdir()
+            lines += measure(Effort(chosen.quick, place))
+            shutil.rmtree(place)
+    finally:
+        shutil.rmtree(folder)
+    lines.sort(key=lambda line: line.row)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    write_json(lines, chosen.out / "latest.json")
+    sys.stdout.write(table(lines))
+    _say(f"{time.monotonic() - begun:.0f} s; {chosen.out / 'latest.json'}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The benchmarks run, hide no row, and write what they found; nothing is asserted about time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import peers
+from benchmarks.lines import Line, at_least, at_most, table
+from benchmarks.measure import once_in_turn
+
+ROOT = Path(__file__).resolve().parent.parent
+KEYS = ["row", "work", "ours", "against", "peer", "ratio", "target", "met"]
+
+
+def test_a_quick_run_writes_every_line_of_its_rows(tmp_path: Path) -> None:
+    """Table and JSON hold the same lines, each with all fields; nothing is left in the folder for temporary files."""
+    where, out = tmp_path / "where", tmp_path / "out"
+    where.mkdir()
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--rows", "1,8,11,14", "--out", str(out)]
+    ran = subprocess.run([*command, "--where", str(where)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    lines = json.loads((out / "latest.json").read_text(encoding="utf-8"))
+    assert [list(line) for line in lines] == [KEYS] * len(lines)
+    assert {line["row"] for line in lines} == {1, 2, 3, 8, 11, 14}
+    assert len(ran.stdout.splitlines()) == 1 + len(lines)
+    for line in lines:
+        assert line["ours"] > 0
+        assert line["peer"] is not None or "is not installed" in line["against"]
+    assert list(where.iterdir()) == []
+
+
+@pytest.mark.parametrize("peer", [peers.tink, peers.aws, peers.age, peers.ironcore])
+def test_a_peer_that_is_not_installed_says_so(peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row stays, with the reason, and nothing of it is called."""
+    monkeypatch.setattr(peers, "find_spec", lambda _: None)
+    found = peer()
+    assert "is not installed" in found.absent
+    with pytest.raises(RuntimeError, match="absent"):
+        found.seal(b"", 1)
+
+
+def test_a_target_is_met_or_not_and_the_table_says_which() -> None:
+    """At the target itself it is met."""
+    lines = [
+        at_least(1, "a", 2.0, "b", 1.0, 0.8, 0.8),
+        at_least(2, "a", 2.0, "b", 1.0, 0.79, 0.8),
+        at_most(3, "a", 2.0, "b", 1.0, 1.2, 1.2),
+        at_most(4, "a", 2.0, "b", 1.0, 1.21, 1.2),
+        Line(5, "a", 2.0, "b", 1.0, 1.0),
+    ]
+    assert [line.met for line in lines] == [True, False, True, False, None]
+    shown = [line.split()[-1] for line in table(lines).splitlines()]
+    assert shown == ["met", "yes", "no", "yes", "no", "1.00"]
+
+
+def test_ratios_are_of_one_round_each() -> None:
+    """A round in which everything was slow moves no ratio, and every contender begins a round in its turn."""
+    slowness, order = iter([1.0, 1.0, 50.0, 50.0, 1.0, 1.0]), []
+
+    def contender(name: str, own: float):
+        def run() -> float:
+            order.append(name)
+            return own * next(slowness)
+
+        return run
+
+    times = once_in_turn({"ours": contender("ours", 2.0), "theirs": contender("theirs", 3.0)}, 3)
+    assert times.times_as_fast("ours", "theirs") == 1.5
+    assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
