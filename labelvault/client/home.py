@@ -77,7 +77,7 @@ def read_vault_address(home: Path) -> str:
     """
     try:
         config = json.loads(read_private(home / "config.json", _MAX_CONFIG_BYTES))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeystoreError("config.json is not valid JSON", next_step=_MEND_CONFIG) from error
     if not isinstance(config, dict) or set(config) != {"vault"} or not isinstance(config["vault"], str):
         raise KeystoreError("config.json holds exactly the vault's address", next_step=_MEND_CONFIG)

@@ -81,6 +81,7 @@ def test_a_wrong_passphrase_and_damaged_files_are_told_apart(world: World) -> No
         ("issuer.key", lambda data: (world.home / "identity.key").read_bytes(), KeystoreError),
         ("config.json", lambda data: b"{}", KeystoreError),
         ("config.json", lambda data: b"{", KeystoreError),
+        ("config.json", lambda data: b"[" * 8000, KeystoreError),
         ("config.json", lambda data: b'{"vault": 3}', KeystoreError),
         ("client.db", lambda data: b"not a database" * 100, StoreError),
         ("client.db", lambda data: b"", StoreError),
