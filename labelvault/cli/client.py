@@ -13,6 +13,7 @@ from labelvault.cli import (
     client_doctor,
     client_export,
     client_exposure,
+    client_honey,
     client_issuer,
     client_keys,
     client_ledger,
@@ -96,5 +97,6 @@ client_issuer.add_to(command)
 client_doctor.add_to(command)
 client_backup.add_to(command)
 client_list.add_to(command)
+client_honey.add_to(command)
 client_keys.add_to(command)
 client_ledger.add_to(client_issuer.ledger)

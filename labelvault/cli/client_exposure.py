@@ -148,7 +148,7 @@ def _facts(stated: ExposureStatement, written: dict[str, str]) -> dict[str, obje
 
 def _shown(stated: ExposureStatement, output: Path | None) -> list[Listing | Text | str]:
     totals, statement = stated.totals(), stated.statement
-    kinds = [kind for kind in (*KINDS, "unknown") if any(each.kind == kind for each in stated.items)]
+    kinds = [kind for kind in (*KINDS, "honey", "unknown") if any(each.kind == kind for each in stated.items)]
     by_kind = {kind: stated.totals(kind) for kind in kinds}
     shown: list[Listing | Text | str] = [cell(headline(stated), "bold red" if totals["exposed"] else "bold green")]
     shown += [cell(remark, "bold red" if remark.startswith("INCOMPLETE") else "magenta") for remark in remarks(stated)]

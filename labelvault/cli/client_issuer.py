@@ -1,10 +1,12 @@
 """`labelvault client issuer run` and `client ledger verify|export`."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.exits import ALARM, OK
 from labelvault.cli.files import read_text, write_output
 from labelvault.cli.groups import Group
 from labelvault.cli.options import Passphrase, examples
@@ -12,6 +14,8 @@ from labelvault.cli.output import Output, facts_table
 from labelvault.cli.signals import told_to_end
 from labelvault.cli.values import HexId
 from labelvault.client import AnswerReport
+
+_ABOUT: Final = {"honey": "a decoy", "not-a-task": "an item that is no task"}
 
 
 def add_to(group: click.Group) -> None:
@@ -32,25 +36,37 @@ def issuer() -> None:
     ),
 )
 @click.option("--once", is_flag=True, help="Answer what waits in the mailbox, then end.")
+@click.option(
+    "--freeze-on-alarm", is_flag=True, help="Freeze a project as soon as somebody asks for one of its decoys."
+)
 @client_options
-def issuer_run(once: bool, home: Path, passphrase: Passphrase, out: Output) -> None:
+def issuer_run(once: bool, freeze_on_alarm: bool, home: Path, passphrase: Passphrase, out: Output) -> int:
     """Answer open requests from the vault's mailbox until Ctrl-C or SIGTERM. A vault that is away is tried again.
 
-    With --json it prints one object for each pass that did something.
+    With --json it prints one object for each pass that did something. If there was an alarm, it exits with 11.
     """
-    with opened(home, passphrase) as client, client.issuer() as running:
+    alarms = 0
+
+    def show(report: AnswerReport) -> None:
+        nonlocal alarms
+        alarms += sum(report.alarms.values())
+        out.result(_facts(report), _line(report))
+        for about, count in sorted(report.alarms.items()):
+            out.warn(f"ALARM: {count} requests for {_ABOUT[about]}; see: labelvault client ledger show --type alarm")
+
+    with opened(home, passphrase) as client, client.issuer(freeze_on_alarm=freeze_on_alarm) as running:
         if once:
-            report = running.answer()
-            out.result(_facts(report), _line(report))
-            return
+            show(running.answer())
+            return ALARM if alarms else OK
         with told_to_end() as ending, ending.as_event() as stop:
             out.note("Answering; Ctrl-C ends.")
             running.run(
                 stop,
-                on_pass=lambda report: _show(report, out),
+                on_pass=show,
                 on_away=lambda error: out.warn(f"{error}; trying again"),
             )
     out.note("Ended.")
+    return ALARM if alarms else OK
 
 
 def _facts(report: AnswerReport) -> dict[str, object]:
@@ -60,6 +76,7 @@ def _facts(report: AnswerReport) -> dict[str, object]:
         "receipts": report.receipts,
         "submissions": dict(report.submissions),
         "prekeys": report.prekeys,
+        "alarms": dict(report.alarms),
         "junk": report.junk,
     }
 
@@ -71,11 +88,6 @@ def _line(report: AnswerReport) -> str:
     parts += [f"{report.prekeys} bundles of prekeys"] if report.prekeys else []
     parts.append(f"{report.junk} junk")
     return ", ".join(part for part in parts if part)
-
-
-def _show(report: AnswerReport, out: Output) -> None:
-    if report.handled:
-        out.result(_facts(report), _line(report))
 
 
 @click.group(cls=Group)

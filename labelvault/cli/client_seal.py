@@ -51,6 +51,7 @@ def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphr
         "changed": report.changed,
         "same": report.same,
         "gone": report.gone,
+        "honey": {"sealed": report.honey, "pending": report.honey_pending},
         **_common(report),
     }
     out.result(facts, *_sealed(report))
@@ -61,6 +62,8 @@ def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphr
 
 def _sealed(report: SealReport) -> Iterator[Listing | str]:
     yield f"{report.new} new, {report.changed} changed, {report.same} same, {report.gone} gone"
+    if report.honey or report.honey_pending:
+        yield f"{report.honey} decoys went along, {report.honey_pending} wait for new items that are no tasks"
     yield _openings(report)
 
 

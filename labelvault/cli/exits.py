@@ -16,6 +16,7 @@ BAD_INPUT: Final = 7
 CLOCK: Final = 8
 MORE_THAN_STATED: Final = 9
 UNWELL: Final = 10
+ALARM: Final = 11
 INTERRUPTED: Final = 130
 
 MEANINGS: Final = {
@@ -30,6 +31,7 @@ MEANINGS: Final = {
     CLOCK: "this machine's clock is wrong",
     MORE_THAN_STATED: "the demo found more than the ledger states; the drill found anything at all",
     UNWELL: "the doctor found a problem",
+    ALARM: "the issuer raised an alarm: somebody asked for a decoy, or for what is no task",
     INTERRUPTED: "interrupted",
 }
 """Every exit code and its meaning; `labelvault --help` prints this table."""

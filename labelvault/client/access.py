@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Final
 
 from labelvault.client import queries
 from labelvault.errors import EnrolmentError, GrantError, RelayError, StoreError
+from labelvault.issuer import state
 from labelvault.keys.cards import card_fingerprint, read_card
 from labelvault.keys.fingerprint import check_fingerprint
-from labelvault.ledger.entries import Enrolled, Frozen, Revoked
+from labelvault.ledger.entries import Enrolled, Revoked
 from labelvault.wire.frame import check_type, is_frame
 from labelvault.wire.messages import Card
 from labelvault.wire.times import to_ms
@@ -89,8 +90,7 @@ def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) ->
 def set_frozen(client: "Client", project: bytes, *, frozen: bool) -> bool:
     """Stop a project's releases, or allow them again; return whether the vault has a status that says so."""
     with client.database.transaction():
-        client.database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(frozen), project)
-        client.record([Frozen(at=client.now(), project=project, frozen=frozen)])
+        client.record([state.set_frozen(client.database, project, frozen=frozen, now=client.now())])
     return _announced(client)
 
 

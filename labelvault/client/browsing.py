@@ -19,7 +19,7 @@ _LEAST_DIGITS: Final = 8
 _LEDGER_PAGE: Final = 500
 _ORDER: Final = "i.kind, coalesce(b.name, ''), i.name, i.item"
 _FROM: Final = """
- FROM items i JOIN versions v ON v.item = i.item AND v.version = i.version
+ FROM real_items i JOIN versions v ON v.item = i.item AND v.version = i.version
  LEFT JOIN batches b ON b.batch = i.batch"""
 _WHERE: Final = (
     " WHERE i.project = ? AND (?2 IS NULL OR i.kind = ?2) AND (?3 IS NULL OR b.name = ?3)"
@@ -163,7 +163,7 @@ def find_item(database: Database, project: bytes, name: str) -> bytes:
         ways.append((f"substr(hex(item), 1, {len(name)}) = ?", name.upper()))
     for condition, value in ways:
         # `condition` is one of this function's own.
-        query = f"SELECT count(*), min(item) FROM items WHERE project = ? AND {condition}"  # noqa: S608
+        query = f"SELECT count(*), min(item) FROM real_items WHERE project = ? AND {condition}"  # noqa: S608
         count, item = database.rows(query, project, value)[0]
         if count == 1:
             return bytes(item)
@@ -178,9 +178,9 @@ def project_records(database: Database) -> list[ProjectRecord]:
     """List projects by name, with what they have."""
     rows = database.rows(
         "SELECT p.name, p.project, p.frozen, p.shredded_ms IS NOT NULL,"
-        " (SELECT count(*) FROM items i WHERE i.project = p.project AND i.version IS NOT NULL),"
+        " (SELECT count(*) FROM real_items i WHERE i.project = p.project AND i.version IS NOT NULL),"
         " (SELECT count(*) FROM batches b WHERE b.project = p.project AND b.gold = 0),"
-        " (SELECT coalesce(sum(v.payload_bytes), 0) FROM items i"
+        " (SELECT coalesce(sum(v.payload_bytes), 0) FROM real_items i"
         "  JOIN versions v ON v.item = i.item AND v.version = i.version WHERE i.project = p.project),"
         " (SELECT count(*) FROM grants g WHERE g.project = p.project)"
         " FROM projects p ORDER BY p.name"

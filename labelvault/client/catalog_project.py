@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from labelvault.client.browsing import ItemFilter, ItemPage, find_item, page_items
 from labelvault.client.comparing import compare_versions
 from labelvault.client.export import export_project
+from labelvault.client.honey import records
 from labelvault.client.reading import Origin
 from labelvault.client.records import (
     ExportReport,
+    HoneyRecord,
     ItemRecord,
     Progress,
     VersionComparison,
@@ -145,6 +147,10 @@ class CatalogProject:
         if new is None:
             new = next((each.version for each in self.versions(item) if each.current), 0)
         return compare_versions(self._origin(), item, old, new)
+
+    def honey(self) -> list[HoneyRecord]:
+        """List the project's decoys, which nothing else here lists: those that wait to be sealed first."""
+        return records(self._client.database, self.project_id)
 
     def batches(self) -> list[str]:
         """List the names of batches of tasks."""

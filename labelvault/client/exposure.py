@@ -196,7 +196,8 @@ def _named(
     known = {
         bytes(item): (str(name), str(kind), None if batch is None else str(batch))
         for item, name, kind, batch in client.database.rows(
-            "SELECT i.item, i.name, i.kind, b.name FROM items i LEFT JOIN batches b ON b.batch = i.batch"
+            "SELECT i.item, i.name, iif(h.item IS NULL, i.kind, 'honey'), b.name FROM items i"
+            " LEFT JOIN batches b ON b.batch = i.batch LEFT JOIN honey h ON h.item = i.item"
         )
     }
     projects = {

@@ -84,7 +84,7 @@ def _head(stated: ExposureStatement) -> Iterator[str]:
 
 def _totals(stated: ExposureStatement) -> Iterator[str]:
     totals = stated.totals()
-    kinds = [kind for kind in (*KINDS, "unknown") if any(each.kind == kind for each in stated.items)]
+    kinds = [kind for kind in (*KINDS, "honey", "unknown") if any(each.kind == kind for each in stated.items)]
     yield "<section><h2>Totals</h2>"
     yield '<svg class="bar" viewBox="0 0 1000 18" preserveAspectRatio="none" aria-hidden="true">'
     left = 0.0

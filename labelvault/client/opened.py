@@ -199,10 +199,13 @@ class OpenedClient:
 
     # Issuer and ledger
 
-    def issuer(self) -> Issuer:
+    def issuer(self, *, freeze_on_alarm: bool = False) -> Issuer:
         """Return an issuer with connections of its own; it may run in another thread.
 
         It reaches the vault when it first needs it, so it issues ahead without one.
+
+        Args:
+            freeze_on_alarm: stop a project's releases as soon as one of its decoys is asked for.
         """
         return Issuer(
             Database(self._home / "client.db", CLIENT_SCHEMA),
@@ -212,6 +215,7 @@ class OpenedClient:
             self.keks,
             lambda: open_relay(self.vault, token=read_token(self._home)),
             self._clock,
+            freeze_on_alarm=freeze_on_alarm,
         )
 
     def verify_ledger(self, older: str | None = None) -> LedgerSummary:

@@ -10,6 +10,7 @@ from labelvault.client.assigning import AssignmentRecord, assign
 from labelvault.client.catalog_project import CatalogProject
 from labelvault.client.collecting import Collecting, aside
 from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
+from labelvault.client.honey import plant
 from labelvault.client.importing import ProjectFolder
 from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport
 from labelvault.client.planning import plan_folder
@@ -212,6 +213,25 @@ class Project(CatalogProject):
             record=client.record,
             now=now,
         )
+
+    def plant_honey(self, count: int) -> int:
+        """Have decoys sealed by the next runs of `seal`, among what those seal for the first time.
+
+        A decoy is of no use to anybody but a thief: asked for, it is denied like anything unknown and raises an alarm.
+        It goes along with new items that stand in no queue (anything but tasks), never more of them than of those, so
+        plant before such items are sealed. What unmasks decoys: SECURITY.md.
+
+        Args:
+            count: how many more, 1 or more; a project has at most 10,000.
+
+        Returns:
+            How many wait to be sealed now.
+
+        Raises:
+            ProjectError: fewer than one, or too many.
+            ShreddedError: the project was shredded.
+        """
+        return plant(self._client.database, self.project_id, count, self._client.now())
 
     def collect(self, folder: Path, *, format: str = "jsonl") -> CollectReport:
         """Write the answers that came into new files of a folder, each answer once, also after a crash.

@@ -61,15 +61,16 @@ class StoredVersion:
         return decode_record(Metadata, self.encoded)
 
 
-_SELECT: Final = (
-    "SELECT i.item, i.kind, i.source, v.version, v.digest, v.metadata, v.payload_bytes"
-    " FROM items i JOIN versions v ON v.item = i.item"
-)
+_COLUMNS: Final = "SELECT i.item, i.kind, i.source, v.version, v.digest, v.metadata, v.payload_bytes"
 
 
 def current_versions(origin: Origin) -> list[StoredVersion]:
-    """Return the current version of every item of the project."""
-    rows = origin.database.rows(f"{_SELECT} AND v.version = i.version WHERE i.project = ?", origin.project)
+    """Return the current version of every item of the project, but its decoys."""
+    rows = origin.database.rows(
+        f"{_COLUMNS} FROM real_items i JOIN versions v ON v.item = i.item AND v.version = i.version"
+        " WHERE i.project = ?",
+        origin.project,
+    )
     return [_version(origin, *row) for row in rows]
 
 
@@ -81,7 +82,8 @@ def named_version(origin: Origin, item: bytes, version: int) -> StoredVersion:
     """
     # A version without a digest was reserved, and never stored.
     row = origin.database.row(
-        f"{_SELECT} WHERE i.project = ? AND i.item = ? AND v.version = ? AND v.digest != x''",
+        f"{_COLUMNS} FROM items i JOIN versions v ON v.item = i.item"
+        " WHERE i.project = ? AND i.item = ? AND v.version = ? AND v.digest != x''",
         origin.project,
         item,
         version,

@@ -131,6 +131,8 @@ class SealReport:
         gone: items of the catalog that the folder no longer has; they stay sealed.
         errors: what could not be sealed, each with file and line; nothing else was lost by it.
         openings: what one opening brings.
+        honey: decoys that went along; they are in none of the numbers above.
+        honey_pending: decoys that wait for more new items that stand in no queue.
     """
 
     new: int
@@ -139,6 +141,25 @@ class SealReport:
     gone: int
     errors: tuple[ProjectError, ...]
     openings: tuple[OpeningSummary, ...]
+    honey: int = 0
+    honey_pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HoneyRecord:
+    """A decoy.
+
+    Attributes:
+        item: 16 bytes.
+        planted_at: when it was asked for.
+        sealed_at: when it went to the vault; None while it waits for items to go along with.
+        payload_bytes: what the vault stores; None while it waits.
+    """
+
+    item: bytes
+    planted_at: datetime
+    sealed_at: datetime | None
+    payload_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

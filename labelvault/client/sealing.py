@@ -2,8 +2,8 @@
 
 A window is reserved in the catalog (version numbers and wraps), stored at the vault, then made current with its ledger
 entries. A crash in between leaves reserved versions that nothing names; the next run seals those items again under the
-next number. Windows are shuffled before they are stored, so that order says nothing. A large file goes alone, as a
-stream: interrupted, it alone is sealed again.
+next number. Decoys that wait go along, and windows are shuffled before they are stored, so that order says nothing. A
+large file goes alone, as a stream: interrupted, it alone is sealed again.
 """
 
 import random
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from labelvault.client.files import HashedSource, LargeFile
+from labelvault.client.honey import count_pending, decoys_for
 from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.client.meter import Meter
 from labelvault.client.records import OpeningSummary, Progress, SealReport
@@ -88,6 +89,8 @@ def seal_folder(
         count_gone(target.database, target.project, run.items, folder.errors),
         tuple(folder.errors),
         openings,
+        run.tally["honey"],
+        count_pending(target.database, target.project),
     )
 
 
@@ -194,14 +197,17 @@ def _flush(target: SealTarget, run: _Run) -> None:
     window, run.window = run.window, []
     if not window:
         return
-    random.SystemRandom().shuffle(window)
     database = target.database
     with database.transaction():
+        decoys = decoys_for(target, [pending.version for pending in window])
+        window += [_Pending(decoy.version, decoy.sealed) for decoy in decoys]
+        random.SystemRandom().shuffle(window)
         for pending in window:
             reserve(database, target, pending.version)
     target.relay.put_items([_stored(pending) for pending in window])
     with database.transaction():
         make_current(target, [pending.version for pending in window])
+    run.tally["honey"] += len(decoys)
 
 
 def _stored(pending: _Pending) -> StoredItem:
@@ -231,5 +237,5 @@ def count_gone(database: Database, project: bytes, items: Mapping[str, bytes], e
         errors: what could not be read.
     """
     faulty = {error.file for error in errors}
-    rows = database.rows("SELECT source FROM items WHERE project = ? AND version IS NOT NULL", project)
+    rows = database.rows("SELECT source FROM real_items WHERE project = ? AND version IS NOT NULL", project)
     return sum(1 for (source,) in rows if source not in items and source.partition("#")[0] not in faulty)

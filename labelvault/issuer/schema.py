@@ -9,7 +9,7 @@ from typing import Final
 from labelvault.database import Schema
 
 CLIENT_SCHEMA: Final = Schema(
-    version=3,
+    version=4,
     missing="`labelvault client init` makes it",
     statements="""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -28,6 +28,10 @@ CREATE TABLE items (
   name TEXT NOT NULL, batch BLOB REFERENCES batches, version INTEGER, UNIQUE (project, source)
 ) WITHOUT ROWID;
 CREATE INDEX items_by_batch ON items (batch);
+CREATE TABLE honey (
+  item BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, planted_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE VIEW real_items AS SELECT * FROM items i WHERE NOT EXISTS (SELECT 1 FROM honey h WHERE h.item = i.item);
 CREATE TABLE versions (
   item BLOB NOT NULL REFERENCES items, version INTEGER NOT NULL, digest BLOB NOT NULL,
   payload_bytes INTEGER NOT NULL, wrapped BLOB NOT NULL, kek_id BLOB NOT NULL, kek_generation INTEGER NOT NULL,

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -14,6 +15,7 @@ from labelvault.errors import (
     DecryptionError,
     DeniedError,
     FormatError,
+    GrantError,
     GrantExpiredError,
     KeystoreError,
     RelayError,
@@ -21,6 +23,7 @@ from labelvault.errors import (
     StoreError,
 )
 from labelvault.issuer.ahead import DEFAULT_STATUS_AGE_S, Ahead, IssueReport
+from labelvault.issuer.alarms import Alarms
 from labelvault.issuer.authorize import PrekeyUse, asked, authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
 from labelvault.issuer.log import Log
@@ -59,6 +62,7 @@ class AnswerReport:
         submissions: answers kept, by verdict; `dropped` are those that were only counted.
         undelivered: answers that the vault did not take; they are offered again in the next pass.
         prekeys: bundles of prekeys kept, for leases that are issued ahead.
+        alarms: requests for what no queue shows, by what it was: `honey` or `not-a-task`; they were denied too.
         junk: messages that were nothing, or came from nobody that was enrolled.
     """
 
@@ -69,6 +73,7 @@ class AnswerReport:
     undelivered: int = 0
     junk: int = 0
     prekeys: int = 0
+    alarms: dict[str, int] = field(default_factory=dict)
 
     @property
     def handled(self) -> int:
@@ -99,6 +104,8 @@ class Issuer:
         keks: KekFiles,
         open_relay: Callable[[], Relay],
         clock: Callable[[], datetime],
+        *,
+        freeze_on_alarm: bool = False,
     ) -> None:
         """Put an issuer together; `labelvault.client.Client.issuer` does it from a home.
 
@@ -110,6 +117,7 @@ class Issuer:
             keks: the client's wrapped KEKs.
             open_relay: reaches the vault, when it is needed first; issuing ahead never does.
             clock: says the time, aware UTC.
+            freeze_on_alarm: stop a project's releases as soon as one of its decoys is asked for.
         """
         self._database = database
         self._client = client
@@ -120,6 +128,7 @@ class Issuer:
         self._clock = clock
         self._state = State(database, identity_key, identity.certificate.message)
         self._log = Log(database, client, identity.certificate.message.epoch)
+        self._alarms = Alarms(database, self._state, self._log, freeze=freeze_on_alarm)
         self._receiving = Receiving(database, client, self._state, self._log, identity)
         self.ahead = Ahead(
             database, self._state, self._log, identity, self._release, self._now, lambda: self._relay, self.handle
@@ -201,6 +210,9 @@ class Issuer:
                 answer = self._release(request, now)
             except DeniedError as denied:
                 answer = self._record_denial(request, denied.code, now)
+                about = self._alarms.look_at(request, now) if denied.code == "unknown" else None
+                if about is not None:
+                    self._tally[f"alarm {about}"] += 1
             except (DecryptionError, FormatError, KeystoreError, SignatureError):
                 # The request is well-formed: what does not hold together is in our own state, or a KEK's file.
                 answer = self._record_denial(request, "unavailable", now)
@@ -333,7 +345,15 @@ class Issuer:
                 if answer is None or self._delivered(answer, parse_frame(data).signer) or self._is_over(data, answer):
                     self._relay.ack(mailbox, number)
         self._settle()
+        self._announce()
         return self._report()
+
+    def _announce(self) -> None:
+        """Say at the vault that an alarm froze a project; if it can't be said now, the next pass tries again."""
+        if self._alarms.unannounced:
+            with suppress(RelayError, StoreError, GrantError):
+                self.ahead.post_status()
+                self._alarms.unannounced = False
 
     def _delivered(self, answer: bytes, contractor: bytes) -> bool:
         try:
@@ -368,6 +388,7 @@ class Issuer:
             self._tally["undelivered"],
             self._tally["junk"],
             self._tally["prekeys"],
+            self._counts("alarm "),
         )
 
     def _counts(self, prefix: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ from labelvault.database import Database
 from labelvault.errors import ClockError
 from labelvault.issuer.authorize import CLOCK_SKEW, Asked, Authorized, LiveLease, Usage
 from labelvault.issuer.catalog import task_facts
+from labelvault.ledger.entries import Frozen
 from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.frame import Signed, open_frame
 from labelvault.wire.messages import Grant, IssuerCertificate, OpenRequest, Receipt
@@ -48,6 +49,12 @@ class LeaseRow:
     issued_at: datetime
     expires_at: datetime
     revoked: bool
+
+
+def set_frozen(database: Database, project: bytes, *, frozen: bool, now: datetime) -> Frozen:
+    """Stop a project's releases, or allow them again, inside a transaction; return the entry to record with it."""
+    database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(frozen), project)
+    return Frozen(at=now, project=project, frozen=frozen)
 
 
 class State:
@@ -109,6 +116,10 @@ class State:
         """
         row = self._database.row("SELECT hash FROM grants WHERE grant_id = ?", grant_id)
         return None if row is None else self.grant(bytes(row[0]))
+
+    def is_own(self, grant: Signed[Grant]) -> bool:
+        """Tell whether a grant names this issuer."""
+        return grant.message.issuer == self._certificate.issuer
 
     def usage(self, asked: Asked, grant: Signed[Grant], now: datetime) -> Usage:
         """Return what `authorize` needs to know of this moment."""

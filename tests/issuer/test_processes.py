@@ -21,9 +21,9 @@ from tests.world import World, counts, denial_code, lease_outer
 
 
 @contextmanager
-def racers(world: World, count: int) -> Iterator[list[subprocess.Popen]]:
+def racers(world: World, count: int, mode: str = "race") -> Iterator[list[subprocess.Popen]]:
     """Issuer processes that are up and wait for requests."""
-    command = [sys.executable, "-m", "tests.issuer.worker", str(world.folder), "race"]
+    command = [sys.executable, "-m", "tests.issuer.worker", str(world.folder), mode]
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]
