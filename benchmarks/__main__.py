@@ -15,15 +15,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks import items, releases, rotation, sizes, starts
+from benchmarks import bulk, grants, items, million, opens, releases, rotation, sizes, starts, streams
 from benchmarks.lines import Line, table, write_json
 from benchmarks.measure import Effort
+from benchmarks.plots import draw
 
 _OUT: Final = Path(__file__).resolve().parent / "out"
-_GROUPS: Final[tuple[tuple[frozenset[int], Callable[[Effort], Iterator[Line]]], ...]] = (
+GROUPS: Final[tuple[tuple[frozenset[int], Callable[[Effort], Iterator[Line]]], ...]] = (
     (frozenset({1, 2, 3}), items.rows),
+    (frozenset({4}), bulk.rows),
+    (frozenset({5, 6, 7}), streams.rows),
     (frozenset({8}), releases.rows),
+    (frozenset({9}), opens.rows),
+    (frozenset({10}), grants.rows),
     (frozenset({11}), rotation.rows),
+    (frozenset({12}), million.rows),
     (frozenset({13}), starts.rows),
     (frozenset({14}), sizes.rows),
 )
@@ -44,7 +50,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="labelvault-bench-", dir=chosen.where))
     begun, lines = time.monotonic(), list[Line]()
     try:
-        for number, (rows, measure) in enumerate(_GROUPS):
+        for number, (rows, measure) in enumerate(GROUPS):
             if chosen.rows and not rows & chosen.rows:
                 continue
             _say(f"[{time.monotonic() - begun:4.0f} s] rows {', '.join(map(str, sorted(rows)))} …")
@@ -57,8 +63,10 @@ def main() -> None:
     lines.sort(key=lambda line: line.row)
     chosen.out.mkdir(parents=True, exist_ok=True)
     write_json(lines, chosen.out / "latest.json")
+    drawn = draw(lines, chosen.out)
     sys.stdout.write(table(lines))
-    _say(f"{time.monotonic() - begun:.0f} s; {chosen.out / 'latest.json'}")
+    what = "latest.json and plots" if drawn else "latest.json, and no plots: matplotlib is not installed"
+    _say(f"{time.monotonic() - begun:.0f} s; in {chosen.out}: {what}")
 
 
 def _say(text: str) -> None:

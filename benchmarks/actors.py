@@ -43,6 +43,20 @@ def issuing(home: Home) -> Iterator[None]:
 
 
 @contextmanager
+def serving(home: Home) -> Iterator[str]:
+    """Serve a vault over HTTP on this machine; lend its address."""
+    words = ("vendor", "serve", "--port", "0", "--vault", home.vault, "--home", home.folder / "vendor")
+    with subprocess.Popen(labelvault(*words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            if process.stdout is None or not (address := process.stdout.readline().strip()):
+                raise RuntimeError("the vault did not start")
+            yield address
+        finally:
+            process.terminate()
+            process.wait(_WAIT_S)
+
+
+@contextmanager
 def unlocked(home: Home, name: str = "ada") -> Iterator[None]:
     """Keep a contractor's home unlocked by its agent."""
     place = ("--home", home.folder / name)

@@ -41,22 +41,23 @@ def write_guidelines(folder: Path, count: int, content_bytes: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where an actor of a measurement lives; `client/`, `vendor/` and `ada/` are below `folder`."""
+    """Where the actors of a measurement live: `client/`, `vendor/` and `ada/` are below `folder`."""
 
     folder: Path
 
     @property
     def vault(self) -> str:
-        """The vault's address."""
+        """The vault's address in the file system."""
         return f"sqlite:///{self.folder}/vendor/vault.db"
 
-    def make(self) -> None:
-        """Make vault and client."""
-        (self.folder / "vendor").mkdir(parents=True)
-        Vault.open(self.vault).close()
+    def make(self, *, floor_bytes: int = 4096, address: str | None = None) -> None:
+        """Make vault and client, who reaches it at `address` if that is given; then the vault is there already."""
+        if address is None:
+            (self.folder / "vendor").mkdir(parents=True)
+            Vault.open(self.vault).close()
         root = PassphraseRoot(PASSPHRASE, parameters=CHEAP)
-        with Client.create(self.folder / "client", root, self.vault) as lab:
-            lab.create_project("p")
+        with Client.create(self.folder / "client", root, address or self.vault) as lab:
+            lab.create_project("p", floor_bytes=floor_bytes)
 
     @contextmanager
     def client(self) -> Iterator[tuple[Client, Project]]:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from benchmarks.catalog import Row, fill
 from benchmarks.home import Home
 from benchmarks.lines import Line, at_least
 from benchmarks.measure import Effort, Work, in_turn
-from labelvault.client import Client
 from labelvault.crypto import aead
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
@@ -21,8 +21,6 @@ from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 _PER_SECOND: Final = 50_000.0
 _OURS: Final = "LabelVault"
 _LIMIT: Final = "XChaCha20-Poly1305 unwrap and wrap"
-Row = tuple[bytes, bytes, bytes]
-"""Item id, digest, wrap."""
 
 
 def _wraps(client: bytes, project: bytes, kek: Kek, count: int) -> list[Row]:
@@ -57,19 +55,6 @@ def _moving(mover: Rewrapper, rows: Sequence[Row]) -> Work:
     return run
 
 
-def _fill(lab: Client, project: bytes, kek: Kek, rows: Sequence[Row]) -> None:
-    """Write rows into the catalog."""
-    values = [
-        (item, project, item.hex(), digest, wrapped, kek.kek_id, kek.generation, bytes(120))
-        for item, digest, wrapped in rows
-    ]
-    with lab.database.transaction():
-        lab.database.execute_many("INSERT INTO items VALUES (?1, ?2, 'task', ?3, ?3, NULL, 1)", [v[:3] for v in values])
-        lab.database.execute_many(
-            "INSERT INTO versions VALUES (?, 1, ?, 4168, ?, ?, ?, x'', ?, 0)", [(v[0], *v[3:]) for v in values]
-        )
-
-
 def _core_s(work: Callable[[], object]) -> float:
     """Return the seconds that something took of this process's cores."""
     begun = time.process_time()
@@ -87,7 +72,7 @@ def rows(effort: Effort) -> Iterator[Line]:
         wraps = _wraps(lab.client_id, project.project_id, old, count)
         mover = Rewrapper(lab.client_id, project.project_id, old, Kek(kek_id, 2, SecretBytes(random_bytes(32))))
         times = in_turn({_OURS: _moving(mover, wraps), _LIMIT: _limit(old)}, effort)
-        _fill(lab, project.project_id, old, wraps)
+        fill(lab, project.project_id, old, wraps)
         whole = count / _core_s(project.rotate_kek)
     ours, theirs = (1 / times.median(name) for name in (_OURS, _LIMIT))
     work = "move wraps to a new KEK, items per core and second"

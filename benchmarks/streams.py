@@ -1,191 +1,318 @@
-"""Sealing and opening one large file, against a plain copy loop: seconds, ratio, peak memory, each in its own process.
+"""Rows 5 to 7: one large file, sealed and opened from disk to disk, and read in ranges; each step in its own process.
 
-Run from the repository: `python benchmarks/streams.py --size-mib 1024`. Needs about six times the size on the disk.
+Run alone, it shows every step's time and peak: `python -m benchmarks.streams --size-mib 1024`.
 """
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import random
-import resource
 import shutil
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from labelvault.client import Client, Limits, PassphraseRoot, Scope
+from benchmarks.home import PASSPHRASE, Home
+from benchmarks.lines import Line, absent, at_least
+from benchmarks.measure import Effort, Times
+from benchmarks.peers import age, tink
+from benchmarks.steps import Measured, in_own_process, run_step
 from labelvault.contractor import Contractor
 from labelvault.contractor.child import write_parts
-from labelvault.crypto.kdf import Argon2idParameters
-from labelvault.vendor import Vault
 
-MIB = 1024 * 1024
-CHEAP = Argon2idParameters(memory_kib=8192, passes=1, lanes=1)
-PASSPHRASE = "only for measuring"  # noqa: S105
-NAME = "attachments/large.bin"
+MIB: Final = 1024 * 1024
+_NAME: Final = "attachments/large.bin"
+_RANGES: Final = 1000
+_OVER_MS: Final = 3.0
+_TOUCHED_MIB: Final = 3.0
+_ROWS: Final = (("copy", 0.75), ("tink", 1.3), ("age", 2.0))
+"""What sealing and opening are held against, and the targets."""
+_NAMES: Final = {"copy": "a plain copy loop", "tink": "Tink streaming, 1 MiB segments", "age": "age (pyrage)"}
 
 
-def make(folder: Path, size: int) -> None:
+def make(folder: Path, size: int, *, sparse: bool = False) -> None:
     """Make vault, client, contractor, and a folder with one large attachment and a task that requires it."""
-    source = folder / "source"
+    source, home = folder / "source", Home(folder)
     for name in ("attachments", "tasks"):
         (source / name).mkdir(parents=True)
-    # Piece by piece: a child's peak begins with what its parent holds when it starts.
     made, left = random.Random(1), size  # noqa: S311 - data to measure with
-    with (source / NAME).open("wb") as stream:
+    with (source / _NAME).open("wb") as stream:
+        if sparse:
+            left = left % MIB
+            stream.truncate(size)
+        # Piece by piece: a child's peak begins with what its parent holds when it starts.
         while left:
             left -= stream.write(made.randbytes(min(left, MIB)))
     (source / "tasks/w.jsonl").write_text('{"id": "one", "file": "large.bin"}\n')
     (source / "labelvault.toml").write_text('[tasks]\nattachments = ["file"]\n')
-    (folder / "vendor").mkdir()
-    address = f"sqlite:///{folder}/vendor/vault.db"
-    Vault.open(address).close()
-    with Client.create(folder / "client", PassphraseRoot(PASSPHRASE, parameters=CHEAP), address) as lab:
-        lab.create_project("p")
-        with Contractor.create(folder / "ada", PASSPHRASE, parameters=CHEAP) as ada:
-            lab.enroll(ada.card(), fingerprint=ada.card_fingerprint, name="ada")
-
-
-def client(folder: Path) -> Client:
-    """Open the client's home."""
-    return Client.open(folder / "client", PassphraseRoot(PASSPHRASE, parameters=CHEAP))
+    home.make()
 
 
 def copy(folder: Path) -> float:
     """Copy the file in a plain loop, and flush it."""
-    began = time.perf_counter()
-    with (folder / "source" / NAME).open("rb", buffering=0) as source:
-        descriptor = os.open(folder / "copied", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        while data := source.read(MIB):
-            os.write(descriptor, data)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    return time.perf_counter() - began
+    return _through(folder / "source" / _NAME, folder / "copied", _copied)
+
+
+def _copied(source: Any, target: Any) -> None:
+    while data := source.read(MIB):
+        target.write(data)
+
+
+def _through(source: Path, target: Path, work: Callable[[Any, Any], None]) -> float:
+    """Time a work from file to file; what it wrote is on the disk when the time ends, as it is in a vault."""
+    begun = time.perf_counter()
+    with source.open("rb", buffering=0) as reading, target.open("wb", buffering=0) as writing:
+        work(reading, writing)
+        os.fsync(writing.fileno())
+    return time.perf_counter() - begun
+
+
+def _tink(folder: Path, *, seal: bool) -> float:
+    from tink import BinaryKeysetReader, BinaryKeysetWriter, cleartext_keyset_handle, new_keyset_handle, streaming_aead
+
+    streaming_aead.register()
+    kept = folder / "tink.key"
+    if seal:
+        handle = new_keyset_handle(streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_1MB)
+        with kept.open("wb") as stream:
+            cleartext_keyset_handle.write(BinaryKeysetWriter(stream), handle)
+    else:
+        handle = cleartext_keyset_handle.read(BinaryKeysetReader(kept.read_bytes()))
+    primitive = handle.primitive(streaming_aead.StreamingAead)
+
+    def sealing(source: Any, target: Any) -> None:
+        # A copy of the descriptor: closing Tink's stream, which writes its last segment, closes what is below.
+        with primitive.new_encrypting_stream(os.fdopen(os.dup(target.fileno()), "wb"), b"bound") as stream:
+            _copied(source, stream)
+
+    def opening(source: Any, target: Any) -> None:
+        with primitive.new_decrypting_stream(io.BufferedReader(source), b"bound") as stream:
+            _copied(stream, target)
+
+    return _from_peer(folder, "tink", sealing if seal else opening, seal=seal)
+
+
+def _age(folder: Path, *, seal: bool) -> float:
+    import pyrage
+
+    kept = folder / "age.key"
+    if seal:
+        kept.write_text(str(pyrage.x25519.Identity.generate()))
+    identity = pyrage.x25519.Identity.from_str(kept.read_text())
+
+    def sealing(source: Any, target: Any) -> None:
+        pyrage.encrypt_io(source, target, [identity.to_public()])
+
+    def opening(source: Any, target: Any) -> None:
+        pyrage.decrypt_io(source, target, [identity])
+
+    return _from_peer(folder, "age", sealing if seal else opening, seal=seal)
+
+
+def _from_peer(folder: Path, name: str, work: Callable[[Any, Any], None], *, seal: bool) -> float:
+    sealed = folder / f"{name}.sealed"
+    if seal:
+        return _through(folder / "source" / _NAME, sealed, work)
+    return _through(sealed, folder / f"{name}.opened", work)
 
 
 def seal(folder: Path) -> float:
-    """Seal the folder."""
-    with client(folder) as lab:
-        began = time.perf_counter()
-        report = lab.project("p").seal(folder / "source")
-        taken = time.perf_counter() - began
-        if report.errors or report.new != 2:
-            raise SystemExit(f"sealing failed: {report}")
-        return taken
+    """Seal the folder into the vault."""
+    with Home(folder).client() as (_, project):
+        begun = time.perf_counter()
+        report = project.seal(folder / "source")
+        taken = time.perf_counter() - begun
+    if report.errors or report.new != 2:
+        raise SystemExit(f"sealing failed: {report}")
+    return taken
 
 
 def seal_again(folder: Path) -> float:
     """Seal the unchanged folder: hash and compare."""
-    with client(folder) as lab:
-        began = time.perf_counter()
-        if lab.project("p").seal(folder / "source").same != 2:
+    with Home(folder).client() as (_, project):
+        begun = time.perf_counter()
+        if project.seal(folder / "source").same != 2:
             raise SystemExit("something was sealed again")
-        return time.perf_counter() - began
+        return time.perf_counter() - begun
 
 
 def unseal(folder: Path) -> float:
     """Open the task, and write all that it requires to disk, in this process."""
-    with client(folder) as lab, Contractor.open(folder / "ada", PASSPHRASE) as ada:
-        project, limits = lab.project("p"), Limits(max_open=9, max_total=9, per_hour=9, lease_ttl_s=3600)
-        ends = datetime.now(UTC) + timedelta(hours=2)
-        grant = project.grant("ada", Scope(batches=project.batches()), expires_at=ends, limits=limits)
-        ada.join(lab.invite(grant.grant_id), fingerprint=lab.fingerprint)
-        issuer = lab.issuer()
+    home = Home(folder)
+    with home.client() as (lab, project), lab.issuer() as issuer:
+        made, _ = home.join(lab, project)
         (item,) = project.items("task")
-        began = time.perf_counter()
-        with ada.open_task(item.item, exchange=issuer.handle) as task:
-            write_parts(folder / "opened", task._live())
-        taken = time.perf_counter() - began
-        issuer.close()
-    return taken
+        with made as ada:
+            begun = time.perf_counter()
+            with ada.open_task(item.item, exchange=issuer.handle) as task:
+                write_parts(folder / "opened", task._live())
+            return time.perf_counter() - begun
 
 
-def ranges(folder: Path) -> float:
-    """Read 1,000 random ranges, and compare them with the source."""
-    with client(folder) as lab, Contractor.open(folder / "ada", PASSPHRASE) as ada:
-        issuer = lab.issuer()
-        (item,) = lab.project("p").items("task")
-        choose = random.Random(2)  # noqa: S311 - places to read at
-        with ada.open_task(item.item, exchange=issuer.handle) as task, (folder / "source" / NAME).open("rb") as source:
+def ranges(folder: Path, count: str = str(_RANGES)) -> float:
+    """Read random ranges, and compare them with the source."""
+    home, choose = Home(folder), random.Random(2)  # noqa: S311 - places to read at
+    with home.client() as (lab, project), Contractor.open(folder / "ada", PASSPHRASE) as ada, lab.issuer() as issuer:
+        (item,) = project.items("task")
+        with ada.open_task(item.item, exchange=issuer.handle) as task, (folder / "source" / _NAME).open("rb") as source:
             (part,) = task.required
-            began = time.perf_counter()
+            begun = time.perf_counter()
             with part.open() as stream:
-                for _ in range(1000):
+                for _ in range(int(count)):
                     offset, length = choose.randrange(part.size), choose.randrange(100_000)
                     stream.seek(offset)
                     source.seek(offset)
                     if stream.read(length) != source.read(length):
                         raise SystemExit("a range is not what the source has")
-            taken = time.perf_counter() - began
-        issuer.close()
-    return taken
+            return time.perf_counter() - begun
 
 
-STEPS: dict[str, Callable[[Path], float]] = {
+def _bytes_read() -> int:
+    """Return how many bytes this process has read so far, from files or their caches; Linux only."""
+    text = Path("/proc/self/io").read_text(encoding="ascii")
+    return int(text.split()[1])
+
+
+def places(folder: Path, count: str) -> float:
+    """Read 1 MiB at random places, sealed and plain in turn; write what both took, and what the sealed read touched."""
+    home, choose = Home(folder), random.Random(3)  # noqa: S311 - places to read at
+    begun, found = time.perf_counter(), list[tuple[float, float, int]]()
+    with home.client() as (lab, project), lab.issuer() as issuer:
+        made, _ = home.join(lab, project)
+        (item,) = project.items("task")
+        with made as ada, ada.open_task(item.item, exchange=issuer.handle) as task:
+            (part,) = task.required
+            with part.open() as stream, (folder / "source" / _NAME).open("rb", buffering=0) as source:
+                stream.read(1)
+                for _ in range(int(count)):
+                    offset, before = choose.randrange(part.size - MIB), _bytes_read()
+                    started = time.perf_counter()
+                    stream.seek(offset)
+                    read = stream.read(MIB)
+                    between, touched = time.perf_counter(), _bytes_read() - before
+                    if os.pread(source.fileno(), MIB, offset) != read:
+                        raise SystemExit("a range is not what the source has")
+                    found.append((between - started, time.perf_counter() - between, touched))
+    (folder / "places.json").write_text(json.dumps(found))
+    return time.perf_counter() - begun
+
+
+STEPS: Final[dict[str, Callable[..., float]]] = {
     "copy": copy,
     "seal": seal,
     "seal again": seal_again,
     "open": unseal,
     "1,000 ranges": ranges,
+    "places": places,
+    "seal tink": lambda folder: _tink(folder, seal=True),
+    "open tink": lambda folder: _tink(folder, seal=False),
+    "seal age": lambda folder: _age(folder, seal=True),
+    "open age": lambda folder: _age(folder, seal=False),
 }
+_OWN_STEPS: Final = ("copy", "seal", "seal again", "open", "1,000 ranges")
 
 
-def measured(step: str, folder: Path) -> tuple[float, int]:
-    """Run one step in a process of its own; return seconds and peak resident bytes."""
-    command = [sys.executable, __file__, "--step", step, "--folder", str(folder)]
-    answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return float(answer["seconds"]), int(answer["peak_bytes"])
-
-
-def same(folder: Path) -> bool:
-    """Say whether what was opened is what was sealed."""
+def _check_opened(folder: Path) -> None:
     digests = []
-    for path in (folder / "source" / NAME, folder / "opened/large.bin"):
+    for path in (folder / "source" / _NAME, folder / "opened/large.bin"):
         with path.open("rb") as stream:
             digests.append(hashlib.file_digest(stream, "sha256").digest())
-    return digests[0] == digests[1]
+    if digests[0] != digests[1]:
+        raise SystemExit("what was opened is not what was sealed")
 
 
-def main() -> None:
-    """Measure all steps."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def _in_turn(effort: Effort, size: int, present: set[str]) -> tuple[Times, int]:
+    """Seal and open with each, in turn; what one round wrote is gone before the next."""
+    steps = ["copy", *(f"{what} {name}".strip() for what in ("seal", "open") for name in ("", *sorted(present)))]
+    times, peak = Times(steps), 0
+    for number in range(effort.size(3, 1)):
+        folder = effort.folder / str(number)
+        folder.mkdir()
+        make(folder, size)
+        for step in steps:
+            found = in_own_process(__name__, step, folder)
+            times.add(step, found.seconds)
+            if step in ("seal", "open"):
+                peak = max(peak, found.peak_bytes)
+            if step.startswith("open ") or step == "copy":
+                for path in (folder / "copied", folder / f"{step[5:]}.sealed", folder / f"{step[5:]}.opened"):
+                    path.unlink(missing_ok=True)
+        _check_opened(folder)
+        shutil.rmtree(folder)
+    return times, peak
+
+
+def rows(effort: Effort) -> Iterator[Line]:
+    """Measure rows 5 to 7."""
+    size = effort.size(1024, 16)
+    gone = {name: peer.absent for name, peer in (("tink", tink()), ("age", age())) if peer.absent}
+    times, peak = _in_turn(effort, size * MIB, {"tink", "age"} - gone.keys())
+    for row, what in ((5, "seal"), (6, "open")):
+        work = f"{what} a file of {size} MiB, file to file, MiB/s"
+        ours = size / times.median(what)
+        for name, target in _ROWS:
+            if name in gone:
+                yield absent(row, work, ours, _NAMES[name], gone[name], target)
+                continue
+            step = "copy" if name == "copy" else f"{what} {name}"
+            theirs, ratio = size / times.median(step), times.times_as_fast(what, step)
+            yield at_least(row, work, ours, _NAMES[name], theirs, ratio, target)
+    yield Line(5, "memory to seal or open it, MiB at most", peak / MIB, "nothing", None, None)
+    yield from _places(effort)
+
+
+def _places(effort: Effort) -> Iterator[Line]:
+    size, folder = effort.size(4096, 80), effort.folder / "places"
+    folder.mkdir()
+    make(folder, size * MIB, sparse=True)
+    in_own_process(__name__, "seal", folder)
+    in_own_process(__name__, "places", folder, str(effort.size(200, 10)))
+    found = json.loads((folder / "places.json").read_text())
+    ours, plain = (statistics.median(each[at] for each in found) * 1000 for at in (0, 1))
+    over = statistics.median(each[0] - each[1] for each in found) * 1000
+    touched = max(each[2] for each in found) / MIB
+    work, name = f"read 1 MiB at a random place of {size} MiB", "plaintext from a file"
+    yield Line(7, f"{work}, ms", ours, name, plain, ours / plain, f"≤ {_OVER_MS:g} ms over", over <= _OVER_MS)
+    target = f"≤ {_TOUCHED_MIB:g} MiB"
+    yield Line(7, f"{work}, MiB touched at most", touched, name, 1.0, touched, target, touched <= _TOUCHED_MIB)
+
+
+def _alone(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__.splitlines()[0])
     parser.add_argument("--size-mib", type=int, default=256, help="size of the file (default: 256)")
     parser.add_argument("--json", action="store_true", help="one JSON object for all")
     parser.add_argument("--where", type=Path, default=None, help="folder for temporary files")
-    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.step:
-        seconds = STEPS[arguments.step](arguments.folder)
-        # Linux counts in KiB, macOS in bytes.
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        sys.stdout.write(json.dumps({"seconds": seconds, "peak_bytes": peak}))
-        return
-    folder = Path(tempfile.mkdtemp(prefix="labelvault-streams-", dir=arguments.where))
+    chosen = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="labelvault-streams-", dir=chosen.where))
     try:
-        make(folder, arguments.size_mib * MIB)
-        found = {step: measured(step, folder) for step in STEPS}
-        if not same(folder):
-            raise SystemExit("what was opened is not what was sealed")
+        make(folder, chosen.size_mib * MIB)
+        found = {step: in_own_process("benchmarks.streams", step, folder) for step in _OWN_STEPS}
+        _check_opened(folder)
     finally:
         shutil.rmtree(folder)
-    if arguments.json:
-        sys.stdout.write(json.dumps({step: {"seconds": s, "peak_bytes": p} for step, (s, p) in found.items()}) + "\n")
+    if chosen.json:
+        facts = {step: {"seconds": each.seconds, "peak_bytes": each.peak_bytes} for step, each in found.items()}
+        sys.stdout.write(json.dumps(facts) + "\n")
         return
-    base = found["copy"][0]
-    sys.stdout.write(f"{arguments.size_mib} MiB\n{'':14}{'seconds':>10}{'of a copy':>11}{'MiB/s':>9}{'peak MiB':>10}\n")
-    for step, (seconds, peak) in found.items():
-        speed = "" if step == "1,000 ranges" else f"{arguments.size_mib / seconds:.0f}"
-        sys.stdout.write(f"{step:14}{seconds:10.2f}{seconds / base:10.1f}x{speed:>9}{peak / MIB:10.0f}\n")
+    base = found["copy"].seconds
+    sys.stdout.write(f"{chosen.size_mib} MiB\n{'':14}{'seconds':>10}{'of a copy':>11}{'MiB/s':>9}{'peak MiB':>10}\n")
+    for step, each in found.items():
+        sys.stdout.write(_shown(step, each, chosen.size_mib, base))
+
+
+def _shown(step: str, found: Measured, size_mib: int, base: float) -> str:
+    speed = "" if step == "1,000 ranges" else f"{size_mib / found.seconds:.0f}"
+    return f"{step:14}{found.seconds:10.2f}{found.seconds / base:10.1f}x{speed:>9}{found.peak_bytes / MIB:10.0f}\n"
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] and sys.argv[1] in STEPS:
+        run_step(STEPS, sys.argv[1:])
+    else:
+        _alone(sys.argv[1:])

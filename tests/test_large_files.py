@@ -13,7 +13,7 @@ MIB = 1024 * 1024
 
 def run(size_mib: int, where: Path) -> dict[str, dict[str, float]]:
     """Run the benchmark, which compares what was opened, and 1,000 ranges, with the source."""
-    command = [sys.executable, "benchmarks/streams.py", "--size-mib", str(size_mib), "--where", str(where), "--json"]
+    command = [sys.executable, "-m", "benchmarks.streams", "--size-mib", str(size_mib), "--where", str(where), "--json"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, dict[str, float]] = json.loads(ended.stdout)
