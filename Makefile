@@ -114,8 +114,9 @@ lock: $(LOCK_READY)
 	$(UV) pyproject.toml --extra cli -o requirements/run.txt
 	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra examples --extra dev -c requirements/run.txt -o requirements/dev.txt
 	$(UV) pyproject.toml --extra cli --extra service --extra bench -c requirements/dev.txt -o requirements/bench.txt
+	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra examples --extra dev --extra mutants -c requirements/dev.txt -o requirements/mutants.txt
 
 clean:
-	rm -rf $(VENV) benchmarks/out build dist *.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) benchmarks/out build dist mutants *.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

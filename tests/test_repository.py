@@ -95,7 +95,7 @@ def test_only_declared_packages_are_imported():
 
 def test_there_are_lock_files():
     """The tests below would pass on an empty folder."""
-    assert [lock.name for lock in LOCKS] == ["bench.txt", "build.txt", "dev.txt", "lock.txt", "run.txt"]
+    assert [lock.name for lock in LOCKS] == ["bench.txt", "build.txt", "dev.txt", "lock.txt", "mutants.txt", "run.txt"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)

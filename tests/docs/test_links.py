@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HIDDEN = {".venv", ".git", "build", "node_modules"}
+HIDDEN = {".venv", ".git", "build", "mutants", "node_modules"}
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not HIDDEN & set(path.relative_to(ROOT).parts))
 
 
