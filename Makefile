@@ -33,7 +33,7 @@ help:
 	@echo "make assurance  attack the claims for a quarter of an hour; one table (ASSURANCE_ARGS=..., assurance-long: hours)"
 	@echo "make bench    speed, memory and size beside peers and limits: a table, benchmarks/out/ (BENCH_ARGS=...)"
 	@echo "make bench-quick  the same with small sizes, to see that it runs"
-	@echo "make lint     ruff, mypy, import contracts"
+	@echo "make lint     ruff, mypy, import contracts, comparisons of secrets"
 	@echo "make check    lint and test"
 	@echo "make format   let ruff mend layout and imports"
 	@echo "make install  the development environment in $(VENV), and nothing else"
@@ -71,6 +71,7 @@ lint: $(DEV_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy labelvault tests benchmarks $(wildcard examples/*.py docs/*.py)
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.assurance.constant_time
 
 # `make check test` in one call runs the tests once.
 check: lint test

@@ -11,7 +11,7 @@ from labelvault.keys.keystore import MAX_FILE_BYTES, KeystoreKind, read_keystore
 from labelvault.keys.token import TOKEN_FILE, read_token
 from labelvault.relay import open_relay
 
-_SECRET: Final = b"labelvault doctor"
+_SAMPLE: Final = b"labelvault doctor"
 _RESTORE: Final = "Put the file back from its backup."
 
 
@@ -20,10 +20,10 @@ def hybrid_kem() -> Check:
     name, mend = "hybrid KEM", "Run: pip install 'cryptography>=50', from its own wheel."
     try:
         key = OneTimeKey.generate()
-        opened = key.open(seal(key.public_key, _SECRET, b"doctor"), b"doctor")
+        opened = key.open(seal(key.public_key, _SAMPLE, b"doctor"), b"doctor")
     except Exception as error:  # noqa: BLE001 - whatever a foreign build raises is what is being asked
         return problem(name, f"MLKEM768_X25519 fails here ({type(error).__name__})", mend)
-    if opened != _SECRET:
+    if opened != _SAMPLE:
         return problem(name, "MLKEM768_X25519 gives back something else", mend)
     return ok(name, "MLKEM768_X25519 seals and opens")
 

@@ -53,7 +53,7 @@ class Tokens:
                     " :client=CLIENT or :contractor=CLIENT/KEY, with 64 lowercase hex digits each"
                 )
             hashed = _hash(match[2])
-            if any(hashed == each for each, _ in self._hashes):
+            if any(hmac.compare_digest(hashed, each) for each, _ in self._hashes):
                 raise FormatError(f"line {number}: this token is there already")
             caller = _caller(match)
             self.unbound += not caller.is_bound

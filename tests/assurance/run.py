@@ -42,6 +42,8 @@ class Tally:
         self.failures = (self.failures + other.failures)[:KEPT_FAILURES]
 
 
+_known: dict[str, Check] = {}
+"""What is run, by name: processes that are forked find it here, and need not be sent what can't be sent."""
 _prepared: dict[str, Cases] = {}
 """In each process: the checks that it has prepared."""
 
@@ -72,10 +74,14 @@ def attempt(check: Check, place: Path, seed: int, numbers: Sequence[int]) -> Tal
     return tally
 
 
-def _total(check: Check, place: Path) -> tuple[int | None, str]:
+def _attempt(name: str, place: Path, seed: int, numbers: Sequence[int]) -> Tally:
+    return attempt(_known[name], place, seed, numbers)
+
+
+def _total(name: str, place: Path) -> tuple[int | None, str]:
     """How many cases there are; or why that is not known."""
     try:
-        return prepared(check, place).total, ""
+        return prepared(_known[name], place).total, ""
     except Exception:  # noqa: BLE001 - reported as the check's failure
         return None, traceback.format_exc(limit=-4)
 
@@ -99,6 +105,8 @@ def run(
         done: called after each check.
         deadline_s: no further check is begun after so many seconds; what was not tried is not in the result.
     """
+    checks = list(checks)
+    _known.update({check.name: check for check in checks})
     place = Path(tempfile.mkdtemp(prefix="labelvault-assurance-"))
     found: dict[str, Tally] = {}
     start = time.monotonic()
@@ -107,7 +115,7 @@ def run(
             for check in checks:
                 if deadline_s is not None and time.monotonic() - start > deadline_s:
                     break
-                total, broken = pool.submit(_total, check, place).result()
+                total, broken = pool.submit(_total, check.name, place).result()
                 if broken:
                     found[check.name] = Tally(1, 1, 0.0, [(-1, broken)])
                 else:
@@ -123,7 +131,7 @@ def run(
 
 def _in_parts(pool: ProcessPoolExecutor, check: Check, place: Path, seed: int, numbers: list[int]) -> Tally:
     parts = [numbers[at::UNITS] for at in range(min(UNITS, len(numbers)))]
-    waiting: list[Future[Tally]] = [pool.submit(attempt, check, place, seed, part) for part in parts]
+    waiting: list[Future[Tally]] = [pool.submit(_attempt, check.name, place, seed, part) for part in parts]
     tally = Tally()
     for part in waiting:
         tally.add(part.result())

@@ -59,7 +59,11 @@ def impossible(_: Path) -> Cases:
 def test_failures_are_counted_and_told(tmp_path: Path) -> None:
     """By number and with what was raised; a check that can't begin has failed."""
     counts = Counts(100, None, None)
-    broken = Check("broken", "", ("F1",), failing, counts), Check("no", "", ("F1",), impossible, counts)
+    # A function that can't be sent to another process, as some checks' are.
+    broken = (
+        Check("broken", "", ("F1",), lambda place: failing(place), counts),
+        Check("no", "", ("F1",), impossible, counts),
+    )
     found = run(broken, "default", 1, processes=2)
     assert (found["broken"].tried, found["broken"].failed) == (100, 10)
     assert all(number % 10 == 0 and "broken" in text for number, text in found["broken"].failures)
