@@ -24,13 +24,14 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow assurance assurance-long bench bench-quick lint check install format docs lock clean
+.PHONY: help demo test test-slow assurance assurance-long assurance-selftest bench bench-quick lint check install format docs lock clean
 
 help:
 	@echo "make demo     install, then run the whole story on a small project (DEMO_ARGS=...)"
 	@echo "make test     install the tools too, then run all tests with coverage (PYTEST_ARGS=...)"
 	@echo "make test-slow  the tests that need minutes and gigabytes: 4 GiB sealed and opened"
 	@echo "make assurance  attack the claims for a quarter of an hour; one table (ASSURANCE_ARGS=..., assurance-long: hours)"
+	@echo "make assurance-selftest  delete one check at a time, and see what catches it"
 	@echo "make bench    speed, memory and size beside peers and limits: a table, benchmarks/out/ (BENCH_ARGS=...)"
 	@echo "make bench-quick  the same with small sizes, to see that it runs"
 	@echo "make lint     ruff, mypy, import contracts, comparisons of secrets"
@@ -65,6 +66,10 @@ bench: $(BENCH_READY)
 
 bench-quick: $(BENCH_READY)
 	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
+
+# The checks themselves: copies of the library with one check deleted each have to fail them.
+assurance-selftest: $(DEV_READY)
+	$(BIN)/python -m tests.assurance.selftest $(ASSURANCE_ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import labelvault
 from tests.assurance.check import DEFAULT_SEED, Check
 from tests.assurance.checks import CHECKS
 from tests.assurance.run import Tally, here, run
@@ -91,7 +92,11 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--record", action="store_true", help="keep the figures for docs/assurance.md")
+    parser.add_argument("--library", type=Path, help="refuse to run with another copy of the library than this one")
     options = parser.parse_args()
+    loaded = Path(labelvault.__file__).parent
+    if options.library is not None and loaded != options.library.resolve():
+        parser.error(f"the library that was loaded is {loaded}")
     console = Console()
     picked = [check for check in CHECKS if options.only is None or check.name in options.only]
     start = time.monotonic()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
+import pytest
+
 from tests.assurance.check import Cases, Check, chosen, randomness
 
 UNITS = 24
@@ -66,7 +68,8 @@ def attempt(check: Check, place: Path, seed: int, numbers: Sequence[int]) -> Tal
         tally.tried += 1
         try:
             cases.attempt(number, randomness(seed, check.name, number))
-        except Exception:  # noqa: BLE001 - whatever is raised breaks the claim
+        # pytest's own failure is no Exception.
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever is raised breaks the claim
             tally.failed += 1
             if len(tally.failures) < KEPT_FAILURES:
                 tally.failures.append((number, traceback.format_exc(limit=-4)))

@@ -1,5 +1,6 @@
 """A slice of every check in each run of the tests; `make assurance` tries many more cases."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from tests.assurance.check import DEFAULT_SEED, Cases, Check, Counts, chosen, randomness
 from tests.assurance.checks import CHECKS
 from tests.assurance.run import here, run
+from tests.assurance.selftest import BREAKS, Break, caught_by
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,6 +71,36 @@ def test_failures_are_counted_and_told(tmp_path: Path) -> None:
     assert all(number % 10 == 0 and "broken" in text for number, text in found["broken"].failures)
     assert found["no"].failed
     assert "no such thing" in found["no"].failures[0][1]
+
+
+def test_what_pytest_calls_a_failure_counts_as_one() -> None:
+    """`pytest.raises` that sees nothing raised ends in no Exception, and is caught all the same."""
+
+    def unmoved(_: int, __: Random) -> None:
+        with pytest.raises(ValueError, match="never"):
+            pass
+
+    check = Check("unmoved", "", ("F1",), lambda _: Cases(unmoved, 3), Counts(3, None, None))
+    assert here(check, 1, None).failed == 3
+
+
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.name)
+def test_what_the_self_test_deletes_is_there(broken: Break, tmp_path: Path) -> None:
+    """Each text stands once in its file, and what is left is still Python."""
+    target = tmp_path / broken.file
+    target.parent.mkdir(parents=True)
+    target.write_text((ROOT / "labelvault" / broken.file).read_text())
+    broken.apply(tmp_path)
+    ast.parse(target.read_text())
+    with pytest.raises(ValueError, match="holds its text"):
+        broken.apply(tmp_path)
+
+
+def test_the_self_test_tells_caught_from_uncaught() -> None:
+    """One deleted check, tried against a check that sees it; and the whole copy, which nothing finds fault with."""
+    rate = next(each for each in BREAKS if each.name == "the rate")
+    assert caught_by(rate, ["decisions", "swap matrix"]) == (["decisions"], "")
+    assert caught_by(None, ["swap matrix"]) == ([], "")
 
 
 def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
