@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -163,11 +163,14 @@ class Database:
         except OSError as error:
             raise StoreError(f"{path} can't be made: {error.strerror}") from error
         try:
-            with self._lock:
-                self._run("VACUUM INTO ?", (str(path),))
-        except BaseException:
+            # Page by page, where each is, so that what did not change is where it was in an earlier copy.
+            with self._lock, closing(sqlite3.connect(path)) as copy:
+                self._connection.backup(copy)
+        except BaseException as error:
             with suppress(OSError):
                 path.unlink()
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(f"{path} can't be written: {error}") from error
             raise
 
     def _run(self, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:

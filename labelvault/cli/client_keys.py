@@ -1,5 +1,7 @@
 """`labelvault client rotate`, `rekey` and `shred`: new keys for old and for exposed ones, and no keys any more."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -9,11 +11,12 @@ from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.completion import PROJECTS
 from labelvault.cli.exits import outcome_of
 from labelvault.cli.files import read_input
+from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples, new_passphrase_options
-from labelvault.cli.output import Output, size, table
+from labelvault.cli.output import Output, moment, size, table
 from labelvault.cli.progress import View, progress_options
 from labelvault.cli.prompts import ask_name
-from labelvault.client import PassphraseRoot, RekeyPlan
+from labelvault.client import BackupRecord, PassphraseRoot, RekeyPlan
 
 _NOT_AGAINST: Final = (
     "Whoever copied both the old key and the old catalog still opens what was sealed by then. For what is still"
@@ -195,11 +198,18 @@ def shred(name: str, confirmed: str | None, home: Path, passphrase: Passphrase, 
         "versions": report.versions,
         "answers": report.answers,
         "resumed": report.resumed,
+        "backups": [asdict(each) for each in report.backups],
     }
     lost = f" {report.answers} answers were not collected and are lost." if report.answers else ""
     out.result(
         facts,
         f"{name} is shredded: {report.keks} KEKs, {report.versions} wraps and the key of its answers are destroyed."
         f"{lost}",
+        *([_backups(report.backups)] if report.backups else []),
         _COPIES,
     )
+
+
+def _backups(found: Sequence[BackupRecord]) -> Listing:
+    rows = [(each.place, moment(each.begun_at), moment(each.newest_at)) for each in found]
+    return table("Backups that may still hold its keys: destroy them", ["place", "from", "to"], rows)

@@ -14,6 +14,7 @@ from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport
 from labelvault.client.project import Project
 from labelvault.client.records import (
     AsideRecord,
+    BackupRecord,
     BackupReport,
     CollectReport,
     ComparedVersion,
@@ -33,10 +34,11 @@ from labelvault.client.records import (
     SealPlan,
     SealReport,
     StatedItem,
+    StoredBackup,
     VersionComparison,
     VersionRecord,
 )
-from labelvault.client.recovering import restore
+from labelvault.client.recovering import AtVault, backups_at_vault, restore
 from labelvault.issuer.ahead import IssuedLease, IssueReport
 from labelvault.issuer.service import AnswerReport, Issuer
 from labelvault.keys.root import PassphraseRoot, RootKey, RootKeyProvider
@@ -46,6 +48,8 @@ __all__ = [
     "AnswerReport",
     "AsideRecord",
     "AssignmentRecord",
+    "AtVault",
+    "BackupRecord",
     "BackupReport",
     "Card",
     "Client",
@@ -89,8 +93,10 @@ __all__ = [
     "StatedInterval",
     "StatedItem",
     "StatedVersion",
+    "StoredBackup",
     "VersionComparison",
     "VersionRecord",
+    "backups_at_vault",
     "restore",
     "statement_csv",
     "statement_html",

@@ -2,37 +2,50 @@
 
 `client.db` is copied by SQLite in one read transaction, then the KEKs that this copy names are read, and tried. The
 root key's own file is never in it: whoever has both, and guesses the passphrase, has everything.
+
+The first part of a backup is whole; each further one holds what changed. Before it is added, all parts before it are
+opened and put together: nothing is built on a part that is damaged or missing.
 """
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from labelvault.client.backupfile import VERSION, BackupHeader, Member, SealedBackup
+from labelvault.client import backuprecords
+from labelvault.client.backupchain import (
+    CHANGES,
+    CONFIG,
+    DATABASE,
+    IDENTITY,
+    Part,
+    VaultShelf,
+    assemble,
+    hash_database,
+    part_path,
+    parts_in_files,
+)
+from labelvault.client.backupfile import MAX_INCREMENTS, VERSION, BackupHeader, Member, SealedBackup
+from labelvault.client.pagechanges import write_changes
 from labelvault.client.records import BackupReport
 from labelvault.client.rerooting import KEK_FOLDER
 from labelvault.crypto.random import random_bytes
 from labelvault.database import Database
-from labelvault.errors import BackupError, KeystoreError, OutputError, StoreError
+from labelvault.errors import BackupError, KeystoreError, OutputError
 from labelvault.issuer.log import Log
 from labelvault.issuer.schema import CLIENT_SCHEMA
-from labelvault.keys.files import make_private_dir, read_private, write_all
+from labelvault.keys.files import make_private_dir, read_private
 from labelvault.keys.root import RootKey
 from labelvault.keys.token import TOKEN_FILE
 from labelvault.wire.ids import ID_BYTES
-from labelvault.wire.items import ITEM_FORMAT, LEAF_BYTES, ItemHeader
 
 if TYPE_CHECKING:
     from labelvault.client.opened import OpenedClient
 
-DATABASE: Final = "client.db"
-IDENTITY: Final = "identity.key"
-CONFIG: Final = "config.json"
 _SMALL: Final = (CONFIG, TOKEN_FILE, IDENTITY)
 _MAX_SMALL_BYTES: Final = 8192
 _STAGE: Final = ".backup.tmp"
@@ -41,55 +54,111 @@ _ATTEMPTS: Final = 3
 _File = tuple[str, bytes]
 
 
-def back_up(client: "OpenedClient", root: RootKey, file: Path | None, *, to_vault: bool) -> BackupReport:
-    """Back up a home, while its issuer and whoever seals go on; each time all of it.
-
-    In it are catalog, grants, counters and ledgers, the wrapped KEKs, the vault's address and token, and the identity
-    key if it is here: sealed under the root key. The root key itself is not: copy `root.keystore` apart, never to the
-    vault. Nor is the issuer's key, which a restore makes anew.
-
-    Args:
-        client: an open home.
-        root: its root key.
-        file: a new file; whole or not there.
-        to_vault: store it at the vault, as an item that no queue names.
-
-    Raises:
-        BackupError: neither is asked for, or another backup of this home is being made.
-        OutputError: the file is there already, or can't be written.
-        KeystoreError: a KEK does not open.
-        StoreError, RelayError: `client.db` or the vault refused.
-    """
-    if file is None and not to_vault:
-        raise BackupError("a backup goes into a file or to the vault", next_step="Give -o FILE, or --to-vault.")
-    if file is not None and os.path.lexists(file):
-        raise OutputError(f"{file} is there already and is not overwritten", next_step="Give each backup its own name.")
-    with _prepared(client, root) as (header, members):
-        if file is not None:
-            _write(file, SealedBackup(header, members, root))
-        locator = None
-        if to_vault:
-            locator = _store(client, SealedBackup(header, members, root))
-    names = {member.name for member in members}
-    return BackupReport(
-        header.at, header.epoch, header.size, sum(each.size for each in members), IDENTITY in names, file, locator
-    )
+def back_up(client: "OpenedClient", root: RootKey, file: Path) -> BackupReport:
+    """Back up a home into a file, or add to a backup that is there what changed since; see `Client.backup`."""
+    file = Path(os.path.abspath(file))
+    if not file.parent.is_dir():
+        raise OutputError(f"{file.parent} is no directory", next_step="Make it, or mount what belongs there.")
+    with _staged(client.home) as stage, parts_in_files(file) if os.path.lexists(file) else _nothing(file) as parts:
+        if len(parts) > MAX_INCREMENTS:
+            raise BackupError(f"{file.name} has as many parts as it may", next_step="Begin another: give a new name.")
+        target = part_path(file, len(parts))
+        return _add(client, root, stage, parts, str(file), lambda sealed: _write(target, sealed), target)
 
 
 @contextmanager
-def _prepared(client: "OpenedClient", root: RootKey) -> Iterator[tuple[BackupHeader, list[Member]]]:
-    """Lend a consistent state: a copy of the database, and the files that belong to it."""
+def _nothing(file: Path) -> Iterator[list[Part]]:
+    if os.path.lexists(part_path(file, 1)):
+        raise BackupError(
+            f"{file.name} is missing, and {part_path(file, 1).name} needs it",
+            next_step="Put it back, or begin another backup: give a new name.",
+        )
+    yield []
+
+
+def back_up_to_vault(client: "OpenedClient", root: RootKey, *, fresh: bool) -> BackupReport:
+    """Back up a home to the vault; see `Client.backup_to_vault`."""
+    shelf = VaultShelf(client.relay(), client.client_id, root)
     with _staged(client.home) as stage:
-        at = client.now()
-        copy, keks, size = _copied(client, stage)
-        header = BackupHeader(VERSION, client.client_id, root.key_id, client.certificate.message.epoch, size, at)
-        there = [name for name in _SMALL if (client.home / name).is_file()]
-        small = [(name, read_private(client.home / name, _MAX_SMALL_BYTES)) for name in there]
-        with client.database.transaction():
-            client.check_root()
-        with copy.open("rb") as database:
-            members = [Member(name, len(data), BytesIO(data)) for name, data in [*small, *keks]]
-            yield header, [*members, Member(DATABASE, os.fstat(database.fileno()).st_size, database)]
+        newest = shelf.newest()
+        known = backuprecords.newest_at_vault(client.database, root.key_id)
+        if newest < known and not fresh:
+            raise BackupError(
+                f"the vault took {known} backups and shows {newest}: it was put back to an older state, or hides some",
+                next_step="Ask the vendor, and back up into a file meanwhile. --fresh begins anew with what there is.",
+            )
+        if newest < known:
+            backuprecords.lower(client.database, root.key_id, newest)
+        parts = [] if fresh or not newest else shelf.parts(newest)
+        if len(parts) > MAX_INCREMENTS or sum(part.size for part in parts[1:]) > sum(part.size for part in parts[:1]):
+            parts = []
+        return _add(
+            client, root, stage, parts, client.vault, lambda sealed: shelf.store(newest + 1, sealed), None, newest + 1
+        )
+
+
+def _add(
+    client: "OpenedClient",
+    root: RootKey,
+    stage: Path,
+    parts: Sequence[Part],
+    place: str,
+    write: Callable[[SealedBackup], None],
+    file: Path | None,
+    version: int | None = None,
+) -> BackupReport:
+    """Write the next part of a backup: whole if there is none yet."""
+    for part in parts:
+        if part.client != client.client_id:
+            raise BackupError(f"{part.name} is of another client, or altered", next_step="Give another name.")
+    older = stage / "older"
+    make_private_dir(older)
+    before = assemble(parts, root, older, with_files=False) if parts else None
+    chain = random_bytes(ID_BYTES) if before is None else before.chain
+    at = client.now()
+    # On record first: a project's keys may be in it from here on.
+    backuprecords.begin(client.database, chain, place, root.key_id, at)
+    copy, keks, size = _copied(client, stage)
+    header = BackupHeader(
+        version=VERSION,
+        client=client.client_id,
+        root=root.key_id,
+        chain=chain,
+        number=len(parts),
+        before=None if before is None else before.database,
+        database=hash_database(copy),
+        epoch=client.certificate.message.epoch,
+        size=size,
+        at=at,
+    )
+    there = [name for name in _SMALL if (client.home / name).is_file()]
+    small = [(name, read_private(client.home / name, _MAX_SMALL_BYTES)) for name in there]
+    with client.database.transaction():
+        client.check_root()
+    name, content = (DATABASE, copy) if before is None else (CHANGES, _changes(older / DATABASE, copy, stage))
+    with content.open("rb") as stream:
+        members = [Member(each, len(data), BytesIO(data)) for each, data in [*small, *keks]]
+        members.append(Member(name, os.fstat(stream.fileno()).st_size, stream))
+        sealed = SealedBackup(header, members, root)
+        write(sealed)
+    backuprecords.finish(client.database, chain, at, version)
+    return BackupReport(
+        at=at,
+        epoch=header.epoch,
+        size=size,
+        number=header.number,
+        written_bytes=sealed.size,
+        has_identity=IDENTITY in there,
+        file=file,
+        version=version,
+    )
+
+
+def _changes(older: Path, newer: Path, stage: Path) -> Path:
+    target = stage / CHANGES
+    with older.open("rb") as before, newer.open("rb") as after, os.fdopen(os.open(target, _CREATE, 0o600), "wb") as out:
+        write_changes(before, after, out)
+    return target
 
 
 def _copied(
@@ -124,6 +193,8 @@ def _staged(home: Path) -> Iterator[Path]:
         make_private_dir(stage)
         try:
             yield stage
+        except OSError as error:
+            raise OutputError(f"the backup can't be made: {error.strerror}") from error
         finally:
             shutil.rmtree(stage, ignore_errors=True)
     finally:
@@ -149,18 +220,21 @@ def _read_keks(client: "OpenedClient", copy: Path) -> tuple[list[_File], int]:
 
 def _write(file: Path, backup: SealedBackup) -> None:
     """Write beside, flush, name: the file is whole or not there."""
-    temporary = file.parent / f".{file.name}.{random_bytes(8).hex()}.tmp"
+    temporary = file.with_name(f".{file.name}.tmp")
     try:
-        descriptor = os.open(temporary, _CREATE, 0o600)
+        with suppress(FileNotFoundError):
+            temporary.unlink()  # What a killed run left.
         try:
-            write_all(descriptor, backup.front)
-            with os.fdopen(os.dup(descriptor), "wb") as stream:
-                for piece in backup:
-                    stream.write(piece)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, file)
+            with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as stream:
+                stream.write(backup.front)
+                stream.writelines(backup)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, file)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
         parent = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(parent)
@@ -168,48 +242,3 @@ def _write(file: Path, backup: SealedBackup) -> None:
             os.close(parent)
     except OSError as error:
         raise OutputError(f"{file} can't be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _store(client: "OpenedClient", backup: SealedBackup) -> str:
-    """Store the sealed part as an item of random ids that no queue names; return where."""
-    header = ItemHeader(ITEM_FORMAT, client.client_id, random_bytes(ID_BYTES), random_bytes(ID_BYTES), 1)
-    try:
-        client.relay().put_stream(header.encode(), backup.size, _leaves(backup), None)
-    except OSError as error:
-        raise StoreError(f"the copy of the database can't be read: {error.strerror}") from error
-    return locator_of(header.client, header.item)
-
-
-def _leaves(pieces: SealedBackup) -> Iterator[bytes]:
-    ready = bytearray()
-    for piece in pieces:
-        ready += piece
-        while len(ready) >= LEAF_BYTES:
-            yield bytes(ready[:LEAF_BYTES])
-            del ready[:LEAF_BYTES]
-    if ready:
-        yield bytes(ready)
-
-
-def locator_of(client: bytes, item: bytes) -> str:
-    """Return what a backup at the vault is found by; no secret."""
-    return f"{client.hex()}-{item.hex()}"
-
-
-def parse_locator(locator: str) -> tuple[bytes, bytes]:
-    """Return client id and item id of a locator.
-
-    Raises:
-        BackupError: it is none.
-    """
-    client, _, item = locator.strip().partition("-")
-    try:
-        found = bytes.fromhex(client), bytes.fromhex(item)
-    except ValueError:
-        found = b"", b""
-    if locator_of(*found) != locator.strip() or (len(found[0]), len(found[1])) != (32, ID_BYTES):
-        raise BackupError("this is no locator", next_step="Give what client backup --to-vault printed, as a whole.")
-    return found

@@ -1,11 +1,12 @@
 r"""The backup's format: a home without root key and issuer key, sealed under that root key (docs/spec.md, 8.7).
 
-    file   = "labelvault backup\n" ‖ u16 ‖ BackupHeader ‖ sealed
+    file   = "labelvault backup\n" ‖ u16 ‖ BackupFront ‖ sealed
     sealed = u16 ‖ wrapped key ‖ Cobblestone-256 of what is below
     inside = u16 ‖ BackupHeader ‖ (u16 ‖ BackupMember ‖ its bytes)… ‖ u16 0 ‖ zeros to a Padmé size
 
-At the vault only the `sealed` part is kept. Each backup has a key of its own, wrapped by the root key, which is random
-and may be in a device: guessing passphrases helps nobody who has a backup and no keystore.
+A backup is a chain of such parts: the first one whole, each other one with what changed in `client.db` since the part
+before it. At the vault only the `sealed` part is kept. Each part has a key of its own, wrapped by the root key, which
+is random and may be in a device: guessing passphrases helps nobody who has a backup and no keystore.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ VERSION: Final = 1
 FLOOR_BYTES: Final = 64 * 1024
 MAX_MEMBER_BYTES: Final = 2**40
 MAX_NAME_BYTES: Final = 100
+MAX_INCREMENTS: Final = 99
 _WRAP_LABEL: Final = b"labelvault/v1/backup-key\0"
 _CONTEXT_LABEL: Final = b"labelvault/v1/backup\0"
 _MAX_RECORD_BYTES: Final = 4096
@@ -39,12 +41,30 @@ _OTHER_COPY: Final = "Take another copy of this backup, or an older one; nothing
 
 
 @dataclass(frozen=True, slots=True)
+class BackupFront:
+    """What a file says in clear, so that a wrong root key is told from a damaged file.
+
+    Attributes:
+        client: whose it is, its id.
+        root: id of the root key that opens it.
+    """
+
+    version: Annotated[int, UInt(VERSION, VERSION)]
+    client: Hash32
+    root: Id16
+
+
+@dataclass(frozen=True, slots=True)
 class BackupHeader:
-    """Which state of which client a backup holds. In a file it also stands in front, in clear.
+    """Which state of which client a part holds, and which part it follows.
 
     Attributes:
         client: its id.
         root: id of the root key that opens it.
+        chain: drawn for the first part; the others have it too.
+        number: 0 for the first part, which stands by itself.
+        before: hash of `client.db` as the part before this one left it; None for the first.
+        database: hash of `client.db` after this part.
         epoch: of the ledger that was written then.
         size: how many entries that ledger had.
         at: the issuer's time.
@@ -53,9 +73,22 @@ class BackupHeader:
     version: Annotated[int, UInt(VERSION, VERSION)]
     client: Hash32
     root: Id16
+    chain: Id16
+    number: Annotated[int, UInt(0, MAX_INCREMENTS)]
+    before: Hash32 | None
+    database: Hash32
     epoch: Id16
     size: Annotated[int, UInt(0, 2**48)]
     at: datetime
+
+    def __post_init__(self) -> None:
+        if (self.number == 0) != (self.before is None):
+            raise FormatError("only the first part of a backup follows no other one")
+
+    @property
+    def front(self) -> BackupFront:
+        """What stands in front of it in a file."""
+        return BackupFront(VERSION, self.client, self.root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +127,10 @@ class SealedBackup:
             members: in the order in which they are written.
             root: the client's.
         """
-        encoded = _prefixed(encode_record(header))
         self.header = header
-        self.front = MAGIC + encoded
+        self.front = MAGIC + _prefixed(encode_record(header.front))
         self._members = [
-            (encoded, None),
+            (_prefixed(encode_record(header)), None),
             *((_head(member), member) for member in members),
             (bytes(_PREFIX_BYTES), None),
         ]
@@ -145,8 +177,8 @@ ReadAt = Callable[[int, int], bytes]
 """(offset, length) → exactly so many bytes of a backup; raises its own kind of error where they can't be had."""
 
 
-def read_front(read: ReadAt, size: int) -> tuple[BackupHeader, int]:
-    """Return the header that stands in front of a backup's file, and where its sealed part begins.
+def read_front(read: ReadAt, size: int) -> tuple[BackupFront, int]:
+    """Return what stands in front of a backup's file, and where its sealed part begins.
 
     It is believed only once the sealed part says the same.
 
@@ -160,7 +192,7 @@ def read_front(read: ReadAt, size: int) -> tuple[BackupHeader, int]:
         start = len(MAGIC) + _PREFIX_BYTES
         if length > _MAX_RECORD_BYTES or start + length > size:
             raise BackupError("the backup is truncated or altered", next_step=_OTHER_COPY)
-        return decode_record(BackupHeader, read(start, length)), start + length
+        return decode_record(BackupFront, read(start, length)), start + length
     except FormatError as error:
         raise BackupError("the backup is truncated or altered, or of another version", next_step=_OTHER_COPY) from error
 
@@ -262,16 +294,16 @@ class OpenedBackup:
         return given
 
 
-def check_root(header: BackupHeader, root: RootKey) -> None:
+def check_root(front: BackupFront, root: RootKey) -> None:
     """Refuse a root key that is not the one that a backup names.
 
     Raises:
         KeystoreForeignError: it is another.
     """
-    if header.root != root.key_id:
+    if front.root != root.key_id:
         raise KeystoreForeignError(
-            f"the backup was sealed under root key {header.root.hex()}; this keystore holds {root.key_id.hex()}",
-            next_step="Give the copy of root.keystore that belongs to this backup.",
+            f"the backup was sealed under root key {front.root.hex()}; this keystore holds {root.key_id.hex()}",
+            next_step="Give the root.keystore of its time; after rotate root, begin a new backup under another name.",
         )
 
 

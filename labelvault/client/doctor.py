@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from labelvault.client.backuprecords import backups
 from labelvault.client.client import Client
 from labelvault.client.home import read_vault_address
 from labelvault.client.ledgers import known_ledgers, verify_ledgers
@@ -27,6 +28,8 @@ from labelvault.wire.messages import IssuerCertificate
 from labelvault.wire.times import from_ms, to_ms, truncate
 
 _SOON: Final = timedelta(days=30)
+_OLD_BACKUP: Final = timedelta(days=7)
+_BACK_UP: Final = "Run labelvault client backup FILE, as often as you can bear to lose what comes after."
 _RESTORE: Final = "Restore the home from its backup, into a new directory: labelvault client restore FILE."
 
 
@@ -78,6 +81,7 @@ def _home(home: Path, database: Database, now: datetime) -> Iterator[Check]:
     yield guarded("grants", lambda: _grants(database, identity_key, certificate.issuer, now), _RESTORE)
     yield from _projects(database)
     yield _leases(database, now)
+    yield _backup(database, now)
 
 
 def _certificate(certificate: IssuerCertificate, now: datetime) -> Check:
@@ -120,6 +124,15 @@ def _leases(database: Database, now: datetime) -> Check:
             "Have the contractors run labelvault contractor doctor.",
         )
     return ok("leases", f"{live} are open; every other was closed by a receipt")
+
+
+def _backup(database: Database, now: datetime) -> Check:
+    finished = [(each.done_at, each.place) for each in backups(database) if each.done_at is not None]
+    if not finished:
+        return warning("backup", "there is none: a lost home comes back from nothing else", _BACK_UP)
+    at, place = max(finished)
+    text = f"the newest is of {at:%Y-%m-%d %H:%M} UTC, at {place}"
+    return ok("backup", text) if now - at < _OLD_BACKUP else warning("backup", text, _BACK_UP)
 
 
 def _keys(home: Path, root: RootKeyProvider) -> Iterator[Check]:

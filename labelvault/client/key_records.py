@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from labelvault.client.records import ExportFault
+from labelvault.client.records import BackupRecord, ExportFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,11 @@ class ShredReport:
         versions: wraps of item versions.
         answers: accepted answers that were not collected, and can't be opened any more.
         resumed: an earlier run had begun it.
+        backups: those on record that may still hold its keys.
     """
 
     keks: int
     versions: int
     answers: int
     resumed: bool
+    backups: tuple[BackupRecord, ...] = ()

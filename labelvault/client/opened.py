@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from labelvault.client import browsing, ledgers, rerooting
-from labelvault.client.backup import back_up
+from labelvault.client import backuprecords, browsing, ledgers, rerooting
+from labelvault.client.backup import back_up, back_up_to_vault
 from labelvault.client.browsing import LedgerLine
 from labelvault.client.home import create_home, read_vault_address
-from labelvault.client.records import BackupReport, LedgerSummary
+from labelvault.client.records import BackupRecord, BackupReport, LedgerSummary
 from labelvault.crypto.sign import SigningKey
 from labelvault.database import Database
 from labelvault.errors import KeystoreError, StoreError
@@ -247,14 +247,46 @@ class OpenedClient:
         """Return all ledgers, oldest first: one for each epoch, as far as it is known."""
         return ledgers.known_ledgers(self.database, self.identity_key)
 
-    def backup(self, file: Path | None = None, *, to_vault: bool = False) -> BackupReport:
-        """Seal a backup of this home under its root key, which is not in it; see `labelvault.client.backup.back_up`.
+    def backup(self, file: Path) -> BackupReport:
+        """Seal a backup of this home under its root key, while its issuer and whoever seals go on.
+
+        In it are catalog, grants, counters and ledgers, the wrapped KEKs, the vault's address and token, and the
+        identity key if it is here. The root key is not: copy `root.keystore` apart, never to the vault. Nor is the
+        issuer's key, which a restore makes anew.
 
         Args:
-            file: a new file; whole or not there.
-            to_vault: store it at the vault, as an item that no queue names.
+            file: a new file, whole or not there. If it is there, what changed since its newest part is added beside it,
+                as `FILE.01` and so on; all parts before are opened first.
+
+        Raises:
+            BackupError: another backup of this home is being made, or what is there is none of this client, is damaged,
+                incomplete or full.
+            KeystoreForeignError: what is there was sealed under another root key.
+            OutputError: the file can't be written.
+            KeystoreError: a KEK does not open.
+            StoreError: `client.db` refused.
         """
-        return back_up(self, self._root, None if file is None else Path(file), to_vault=to_vault)
+        return back_up(self, self._root, Path(file))
+
+    def backup_to_vault(self, *, fresh: bool = False) -> BackupReport:
+        """Seal a backup as `backup` does, and store it at the vault, as versions of an item that no queue names.
+
+        What changed is added to what the vault has, which is fetched and opened first; when that has grown, a whole one
+        is stored again. The vault deletes none.
+
+        Args:
+            fresh: store a whole one whatever the vault shows: where it lost some, or they don't open.
+
+        Raises:
+            BackupError: another backup is being made; or the vault shows less than it took, or what does not open.
+            KeystoreError: a KEK does not open.
+            ConflictError, StoreError, RelayError: `client.db` or the vault refused.
+        """
+        return back_up_to_vault(self, self._root, fresh=fresh)
+
+    def backups(self) -> list[BackupRecord]:
+        """Return the backups that this home knows of, newest last."""
+        return backuprecords.backups(self.database)
 
     def ledger_lines(self, last: int = 20, kind: str | None = None) -> list[LedgerLine]:
         """Return the newest entries, oldest first, with the catalog's names for what they name. Verifies nothing.

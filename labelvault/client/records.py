@@ -414,25 +414,69 @@ class AsideRecord:
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """A backup that was made.
+    """A backup that was made, or added to.
 
     Attributes:
         at: the state that it holds: the issuer's time.
         epoch: of the ledger that was written then, 16 bytes.
         size: how many entries that ledger had.
-        content_bytes: of the files in it.
+        number: 0 for a whole backup; else which increment of it this is.
+        written_bytes: what it takes, padding included.
         has_identity: whether the identity key is in it; it is not where it is kept offline.
-        file: where it was written, if it was.
-        locator: by which it is found at the vault, if it was stored there; no secret.
+        file: what was written, if it went into a file.
+        version: which of the client's backups at the vault it is, if it went there.
     """
 
     at: datetime
     epoch: bytes
     size: int
-    content_bytes: int
+    number: int
+    written_bytes: int
     has_identity: bool
     file: Path | None
-    locator: str | None
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRecord:
+    """A backup that a home knows of. Where it is by now, and whether it still is, nobody here can know.
+
+    Attributes:
+        place: where it was written: a path, or the vault's address.
+        root: id of the root key that opens it, 16 bytes.
+        begun_at: its oldest part's time.
+        newest_at: its newest part's time, also of one that was not finished.
+        done_at: its newest finished part's time; None if none was.
+        version: of its newest part, if it is at the vault.
+    """
+
+    place: str
+    root: bytes
+    begun_at: datetime
+    newest_at: datetime
+    done_at: datetime | None
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBackup:
+    """A backup that a vault shows.
+
+    Attributes:
+        version: its number there.
+        sealed_bytes: its size, padded.
+        at: the state that it holds; None, as all below, if it does not open.
+        number: 0 for a whole one; else it needs so many before it.
+        epoch: of the ledger that was written then, 16 bytes.
+        size: how many entries that ledger had.
+    """
+
+    version: int
+    sealed_bytes: int
+    at: datetime | None
+    number: int | None
+    epoch: bytes | None
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +485,9 @@ class RestoreReport:
 
     Attributes:
         client: its id, 32 bytes.
+        made_at: the state that the backup held.
+        parts: how many parts it was put together from.
+        version: which of the vault's backups it was, if it came from there.
         backup_at: the time of the last ledger entry that is known.
         restored_at: from then on the new ledger tells. What was released between the two is unknown.
         accept_from: no request that is dated earlier is answered.
@@ -453,6 +500,9 @@ class RestoreReport:
     """
 
     client: bytes
+    made_at: datetime
+    parts: int
+    version: int | None
     backup_at: datetime
     restored_at: datetime
     accept_from: datetime

@@ -10,119 +10,99 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from labelvault.client.backup import CONFIG, DATABASE, IDENTITY, parse_locator
-from labelvault.client.backupfile import BackupHeader, OpenedBackup, check_root, read_front
+from labelvault.client import backuprecords
+from labelvault.client.backupchain import CONFIG, DATABASE, IDENTITY, VaultShelf, assemble, parts_in_files
+from labelvault.client.backupfile import BackupHeader
 from labelvault.client.home import CERTIFICATE_LIFETIME, read_vault_address
-from labelvault.client.ledgers import known_ledgers, verify_ledgers
-from labelvault.client.records import RestoreReport
+from labelvault.client.ledgers import KnownLedger, known_ledgers, verify_ledgers
+from labelvault.client.records import LedgerSummary, RestoreReport, StoredBackup
 from labelvault.client.rerooting import KEK_FOLDER
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.database import Database
-from labelvault.errors import BackupError, ClockError, KeystoreError, NotFoundError, OutputError
+from labelvault.errors import BackupError, ClockError, ForkError, KeystoreError, OutputError
 from labelvault.issuer.authorize import CLOCK_SKEW
 from labelvault.issuer.log import Log
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.keys.files import make_private_dir, read_private, write_private
 from labelvault.keys.identity import load_signing_key, store_signing_key
 from labelvault.keys.root import FILE_NAME, RootKey, RootKeyProvider
-from labelvault.keys.token import TOKEN_FILE
 from labelvault.ledger.checkpoint import issuer_key_name
 from labelvault.ledger.entries import Certified, Restored
 from labelvault.ledger.tree import root
-from labelvault.relay import Relay, open_relay
+from labelvault.relay import open_relay
 from labelvault.relay.local import utc_now
 from labelvault.wire.frame import open_frame, sign_message
 from labelvault.wire.ids import ID_BYTES, client_id
 from labelvault.wire.messages import Grant, IssuerCertificate
 from labelvault.wire.times import from_ms, to_ms, truncate
 
-_KEK: Final = re.compile(rf"{KEK_FOLDER}/[0-9a-f]{{32}}\.[1-9][0-9]{{0,9}}\.kek")
 _MAX_KEY_BYTES: Final = 4096
 VERSION_STEP_BITS: Final = 16
 """Versions that are sealed after a restore go on from the next multiple of 65,536: the vault holds what
 was sealed in the time that is lost."""
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Backup:
-    """A backup that is there to be read: a file, or what the vault keeps.
+class AtVault:
+    """A backup that lies at a vault.
 
     Attributes:
-        read: (offset, length) → exactly so many bytes of the sealed part.
-        size: of it.
-        client: whose it is; of a file, whose it says to be.
-        header: what a file says in front; None at the vault.
+        client: whose it is: the client's id, 32 bytes.
+        vault: the vault's address.
+        token: what an HTTP vault knows the client by.
+        version: which of those that the vault shows; None for the newest.
     """
 
-    read: Callable[[int, int], bytes]
-    size: int
     client: bytes
-    header: BackupHeader | None
+    vault: str
+    token: str | None = None
+    version: int | None = None
 
 
-@contextmanager
-def backup_in_file(file: Path) -> Iterator[Backup]:
-    """Lend the backup in a file.
+def backups_at_vault(place: AtVault, root_key: RootKeyProvider, keystore: Path | None = None) -> list[StoredBackup]:
+    """List what a vault shows of a client's backups under one root key, newest first. It may hide newer ones.
 
-    Raises:
-        BackupError: it is none, or can't be read.
-    """
-    try:
-        with file.open("rb", buffering=0) as stream:
-            descriptor, size = stream.fileno(), os.fstat(stream.fileno()).st_size
-
-            def read(offset: int, length: int) -> bytes:
-                return _whole(os.pread(descriptor, length, offset), length)
-
-            header, start = read_front(read, size)
-            yield Backup(lambda offset, length: read(start + offset, length), size - start, header.client, header)
-    except OSError as error:
-        raise BackupError(f"{file} can't be read: {error.strerror}") from error
-
-
-def backup_at_vault(relay: Relay, locator: str) -> Backup:
-    """Return the backup that a vault keeps.
+    Args:
+        place: where; its version is not looked at.
+        root_key: opens the client's root key.
+        keystore: the copy of `root.keystore`, where the root key is in one.
 
     Raises:
-        BackupError: the vault has nothing there.
-        RelayError: it can't be reached.
+        KeystoreError: or one of its kinds, as to why the root key does not open.
+        RelayError: the vault can't be reached.
     """
-    client, item = parse_locator(locator)
-
-    def read(offset: int, length: int) -> bytes:
-        return _whole(relay.read_item(client, item, 1, offset, length).data, length)
-
-    try:
-        size = relay.read_item(client, item, 1, 0, 1).size
-    except NotFoundError as error:
-        raise BackupError("the vault has no backup there", next_step="Check locator and --vault.") from error
-    return Backup(read, size, client, None)
-
-
-def _whole(data: bytes, length: int) -> bytes:
-    if len(data) != length:
-        raise BackupError("the backup is truncated", next_step="Take another copy of it.")
-    return data
+    with TemporaryDirectory() as folder, closing(open_relay(place.vault, token=place.token)) as relay:
+        shelf = VaultShelf(relay, place.client, _opened_root(Path(folder), root_key, keystore))
+        found = []
+        for version in range(shelf.newest(), 0, -1):
+            part = shelf.part(version)
+            try:
+                header = shelf.header(part)
+            except BackupError:
+                found.append(StoredBackup(version, part.size, None, None, None, None))
+            else:
+                found.append(StoredBackup(version, part.size, header.at, header.number, header.epoch, header.size))
+        return found
 
 
 def restore(
     home: Path,
     root_key: RootKeyProvider,
-    backup: Path | str,
+    backup: Path | AtVault,
     *,
     keystore: Path | None = None,
     identity: Path | None = None,
     vault: str | None = None,
-    token: str | None = None,
+    against: str | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> RestoreReport:
     """Bring a home back from a backup, under a new ledger epoch, whole or not at all; then open it as any other.
@@ -134,15 +114,17 @@ def restore(
     Args:
         home: a directory that is made; it must not be there.
         root_key: opens the client's root key.
-        backup: the file, or the locator of a backup that lies at the vault.
+        backup: its first file, for all parts that lie beside it; a later one's, for as far as that; or where it lies at
+            a vault.
         keystore: the copy of `root.keystore`, where the root key is in one.
         identity: the copy of `identity.key`, where it is kept offline.
-        vault: the vault's address, if it is another by now; needed with a locator.
-        token: what an HTTP vault knows us by, with a locator.
+        vault: the vault's address, if it is another by now.
+        against: a signed checkpoint that somebody kept: a backup that does not reach it is refused.
         clock: says the time, aware UTC.
 
     Raises:
-        BackupError: truncated, altered, no backup, or another client's.
+        BackupError: truncated, altered, incomplete, no backup, or another client's.
+        LedgerError: the backup's ledger does not hold together, or does not reach `against`.
         KeystoreError: or one of its kinds: something has this home's name; the keystore is another's, the passphrase
             wrong, or the identity key missing.
         ClockError: this machine's clock is behind the backup's time.
@@ -154,29 +136,43 @@ def restore(
         raise KeystoreError(
             f"{home} is there already; nothing was changed", next_step="Restore into a new directory: --home DIR."
         )
-    if vault is None and isinstance(backup, str):
-        raise BackupError("a backup at the vault needs the vault's address", next_step="Give --vault URL.")
     with _staged(home) as stage, ExitStack() as lent:
-        if isinstance(backup, str):
-            source = backup_at_vault(lent.enter_context(closing(open_relay(vault or "", token=token))), backup)
+        opened_root = _opened_root(stage, root_key, keystore)
+        version = None
+        if isinstance(backup, AtVault):
+            vault = vault or backup.vault
+            relay = lent.enter_context(closing(open_relay(backup.vault, token=backup.token)))
+            shelf = VaultShelf(relay, backup.client, opened_root)
+            version = backup.version or shelf.newest()
+            if not version:
+                raise BackupError(
+                    "the vault shows no backup of this client under this root key",
+                    next_step="Check the client's id and --vault, and that this is the keystore of that time.",
+                )
+            parts, place = shelf.parts(version), backup.vault
         else:
-            source = lent.enter_context(backup_in_file(Path(backup)))
-        if keystore is not None:
-            write_private(stage / FILE_NAME, read_private(keystore, _MAX_KEY_BYTES), replace=False)
-        opened_root = root_key.open(stage)
-        if source.header is not None:
-            check_root(source.header, opened_root)
-        header = _unpack(source, opened_root, stage)
+            parts, place = lent.enter_context(parts_in_files(Path(backup))), os.path.abspath(backup)
+        header = assemble(parts, opened_root, stage, with_files=True)
         if identity is not None:
             write_private(stage / IDENTITY, read_private(identity, _MAX_KEY_BYTES), replace=True)
         if vault is not None:
             write_private(stage / CONFIG, json.dumps({"vault": vault}).encode(), replace=True)
         read_vault_address(stage)
-        report = _certify(stage, opened_root, header, truncate(clock()))
+        report = _certify(stage, opened_root, header, truncate(clock()), against)
+        with closing(Database(stage / DATABASE, CLIENT_SCHEMA)) as database:
+            backuprecords.begin(database, header.chain, place, header.root, header.at)
+            backuprecords.finish(database, header.chain, header.at, version)
         _sync(stage)
         os.rename(stage, home)
         _sync_directory(home.parent)
-    return report
+    return replace(report, version=version)
+
+
+def _opened_root(folder: Path, root_key: RootKeyProvider, keystore: Path | None) -> RootKey:
+    """Put the keystore's copy where it belongs, and open it."""
+    if keystore is not None:
+        write_private(folder / FILE_NAME, read_private(keystore, _MAX_KEY_BYTES), replace=False)
+    return root_key.open(folder)
 
 
 @contextmanager
@@ -214,33 +210,9 @@ def _held(stage: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _unpack(backup: Backup, opened_root: RootKey, stage: Path) -> BackupHeader:
-    """Write the files of a backup; its header is what was sealed."""
-    opened = OpenedBackup(backup.read, backup.size, opened_root, backup.client)
-    if backup.header is not None and backup.header != opened.header:
-        raise BackupError("what stands in front of the backup is not what was sealed")
-    make_private_dir(stage / KEK_FOLDER)
-    names: set[str] = set()
-    for member, pieces in opened.members():
-        if member.name in names or not _is_known(member.name):
-            raise BackupError("the backup holds a file that no home of this version has")
-        names.add(member.name)
-        descriptor = os.open(stage / member.name, _CREATE, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            for piece in pieces:
-                stream.write(piece)
-            stream.flush()
-            os.fsync(descriptor)
-    if not {DATABASE, CONFIG} <= names:
-        raise BackupError("the backup lacks a file that every home has")
-    return opened.header
-
-
-def _is_known(name: str) -> bool:
-    return name in (DATABASE, CONFIG, IDENTITY, TOKEN_FILE) or _KEK.fullmatch(name) is not None
-
-
-def _certify(stage: Path, opened_root: RootKey, header: BackupHeader, reading: datetime) -> RestoreReport:
+def _certify(
+    stage: Path, opened_root: RootKey, header: BackupHeader, reading: datetime, against: str | None
+) -> RestoreReport:
     """Begin a new epoch in the database that came back, under a new issuer key that the identity key certifies."""
     if not (stage / IDENTITY).is_file():
         raise KeystoreError(
@@ -253,7 +225,7 @@ def _certify(stage: Path, opened_root: RootKey, header: BackupHeader, reading: d
             raise BackupError("the parts of this backup belong to different clients")
         ledgers = known_ledgers(database, identity.public_key)
         old = ledgers[-1]
-        if verify_ledgers(ledgers, None).size != header.size or old.log.epoch != header.epoch:
+        if _verified(ledgers, against).size != header.size or old.log.epoch != header.epoch:
             raise BackupError("the backup holds another ledger than it says")
         now = _now(database, reading)
         # By the clock, so that two restores of one backup don't use one number twice.
@@ -283,6 +255,17 @@ def _certify(stage: Path, opened_root: RootKey, header: BackupHeader, reading: d
         report = _report(database, header, message, min(backup_at, now), old.certificate.message.issuer)
     store_signing_key(stage / "issuer.key", issuer, opened_root, "issuer", header.client)
     return report
+
+
+def _verified(ledgers: Sequence[KnownLedger], against: str | None) -> LedgerSummary:
+    """Verify the ledgers, and that they reach a checkpoint that somebody kept."""
+    try:
+        return verify_ledgers(ledgers, against)
+    except ForkError as error:
+        raise BackupError(
+            f"the backup does not reach that checkpoint: {error}",
+            next_step="Take a newer backup. Without --against this one is restored; what came after it is unknown.",
+        ) from error
 
 
 def _now(database: Database, reading: datetime) -> datetime:
@@ -320,6 +303,9 @@ def _report(
     closed = database.rows("SELECT name FROM projects WHERE frozen = 1 OR revoked_ms IS NOT NULL ORDER BY name")
     return RestoreReport(
         client=header.client,
+        made_at=header.at,
+        parts=header.number + 1,
+        version=None,
         backup_at=backup_at,
         restored_at=message.at,
         accept_from=message.at + CLOCK_SKEW,

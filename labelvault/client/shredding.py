@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+from labelvault.client.backuprecords import backups
 from labelvault.client.key_records import ShredReport
 from labelvault.client.versions import current_kek
 from labelvault.database import Database
 from labelvault.errors import ProjectError
 from labelvault.keys.kek import KekFiles
 from labelvault.ledger.entries import Entry, Shredded
-from labelvault.wire.times import to_ms
+from labelvault.wire.times import from_ms, to_ms
 
 BATCH_VERSIONS: Final = 5000
 _UNFINISHED: Final = "shredding/"
@@ -68,7 +69,8 @@ def shred(
         if database.meta(name) is not None:
             database.execute("DELETE FROM meta WHERE key IN (?, ?)", name, f"rotating/{project.hex()}")
             record([Shredded(at=now, project=project, keks=counted[0], versions=counted[1])])
-    return ShredReport(*counted, resumed=marked is not None)
+    created = from_ms(database.scalar("SELECT created_ms FROM projects WHERE project = ?", project))
+    return ShredReport(*counted, resumed=marked is not None, backups=tuple(backups(database, created)))
 
 
 def _count(database: Database, keks: KekFiles, project: bytes, kek_id: bytes) -> tuple[int, int, int]:

@@ -7,11 +7,12 @@ def test_a_home_is_backed_up_and_restored(world, cli):
     """The keystore is spoken of each time; the restored home verifies, its old grants are shown as ended."""
     world.enrol()
     file, home = world.folder / "monday.backup", world.folder / "restored"
-    ran = world.client("backup", "-o", file)
+    ran = world.client("backup", file)
     assert ran.code == exits.OK
     assert "root.keystore is not in it" in ran.out + ran.err
-    made = world.client("backup", "-o", world.folder / "two", "--to-vault", "--json").json
-    assert made["has_identity"] is True
+    made = world.client("backup", file, "--json").json
+    assert (made["has_identity"], made["number"]) == (True, 1)
+    assert (world.folder / "monday.backup.01").is_file()
     keystore = world.folder / "client" / "root.keystore"
     passphrase = ("--passphrase-file", world.passphrase_file)
     ran = cli("client", "restore", file, "--keystore", keystore, "--home", home, *passphrase, "--json")
@@ -24,17 +25,55 @@ def test_a_home_is_backed_up_and_restored(world, cli):
     old = verified["before"][0]["origin"].rsplit("/")[-1]
     ran = cli("client", "ledger", "export", "--epoch", old, "-o", world.folder / "old", "--home", home, *passphrase)
     assert ran.code == exits.OK
-    third = world.folder / "third"
-    options = ("--from-vault", made["locator"], "--vault", world.vault, "--keystore", keystore, "--home", third)
-    ran = cli("client", "restore", *options, *passphrase)
+
+
+def test_backups_at_the_vault_are_listed_and_restored(world, cli):
+    """By client id and keystore alone, as on a bare machine; that the vault may hide some is said."""
+    ran = world.client("backup", "--to-vault")
+    client = world.client("ls", "--json").json["client"]
+    assert client in ran.out + ran.err
+    made = world.client("backup", "--to-vault", "--json").json
+    given = ("--keystore", world.folder / "client" / "root.keystore", "--passphrase-file", world.passphrase_file)
+    place = ("--from-vault", client, "--vault", world.vault)
+    listed = cli("client", "restore", *place, "--list", *given, "--json").json["backups"]
+    assert [(each["version"], each["number"]) for each in listed] == [(2, 1), (1, 0)]
+    shown = cli("client", "restore", *place, "--list", *given)
+    assert "needs the 1 before it" in shown.out
+    assert "hides newer ones" in shown.out + shown.err
+    ran = cli("client", "restore", *place, *given, "--home", world.folder / "restored")
     assert ran.code == exits.OK, ran.err
     assert "Unknown: what was released from" in ran.out + ran.err
+    assert "hides newer ones" in ran.out + ran.err
+    ran = cli("client", "restore", *place, "--version", "1", *given, "--home", world.folder / "older", "--json")
+    assert (ran.json["version"], ran.json["known"] <= made["size"]) == (1, True)
+    note = world.folder / "kept.note"
+    assert world.client("freeze", "ferry").code == exits.OK
+    assert world.client("ledger", "verify", "-o", note).code == exits.OK
+    ran = cli("client", "restore", *place, *given, "--against", note, "--home", world.folder / "third", "--json")
+    assert (ran.code, ran.json["error"]["kind"]) == (exits.AUTHENTICITY, "BackupError")
+    assert not (world.folder / "third").exists()
+
+
+def test_the_doctor_tells_of_the_newest_backup_and_shredding_of_those_that_hold_keys(world, cli):
+    """None is a warning; one that was just made is not; shredding names it."""
+
+    def found():
+        ran = cli("client", "doctor", "--home", world.folder / "client", "--json")
+        return next((each["verdict"], each["found"]) for each in ran.json["checks"] if each["name"] == "backup")
+
+    assert found()[0] == "warning"
+    file = world.folder / "monday.backup"
+    assert world.client("backup", file).code == exits.OK
+    assert (found()[0], str(file) in found()[1]) == ("ok", True)
+    shown = world.client("shred", "ferry", "--yes-shred", "ferry").out
+    assert "Backups that may still hold its keys" in shown
+    assert file.name in shown
 
 
 def test_what_can_not_be_restored_says_why_and_writes_nothing(world, cli):
     """A damaged file, a home that is there, no file at all, and both at once."""
     file, home = world.folder / "monday.backup", world.folder / "restored"
-    assert world.client("backup", "-o", file).code == exits.OK
+    assert world.client("backup", file).code == exits.OK
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     (world.folder / "damaged").write_bytes(data)
@@ -44,7 +83,10 @@ def test_what_can_not_be_restored_says_why_and_writes_nothing(world, cli):
     ran = cli("client", "restore", file, "--home", world.folder / "client", *given, "--json")
     assert (ran.code, ran.json["error"]["kind"]) == (exits.KEYS, "KeystoreError")
     assert cli("client", "restore", "--home", home, *given).code == exits.USAGE
-    both = ("--from-vault", "x", "--vault", world.vault)
+    both = ("--from-vault", "x" * 64, "--vault", world.vault)
     assert cli("client", "restore", file, *both, "--home", home, *given).code == exits.USAGE
+    assert cli("client", "restore", *both, "--home", home, *given).code == exits.USAGE
+    assert cli("client", "restore", file, "--list", "--home", home, *given).code == exits.USAGE
     assert world.client("backup").code == exits.USAGE
+    assert world.client("backup", file, "--to-vault").code == exits.USAGE
     assert not home.exists()

@@ -2,21 +2,25 @@
 
 import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
+import sqlite3
 import stat
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labelvault.client import Client, PassphraseRoot, restore
-from labelvault.client.backupfile import MAGIC, OpenedBackup, read_front
+from labelvault.client import AtVault, Client, PassphraseRoot, backups_at_vault, restore
+from labelvault.client.backupchain import parts_in_files
+from labelvault.client.backupfile import MAGIC, read_front
 from labelvault.errors import (
     BackupError,
     ClockError,
@@ -39,7 +43,21 @@ from labelvault.vendor import Vault
 from labelvault.wire.frame import parse_frame
 from labelvault.wire.framefile import unpack_frames
 from labelvault.wire.messages import Lease
-from tests.world import CHEAP, DAY, MINUTE, MS, PASSPHRASE, TASK, World, counts, denial_code, dump, state_of, write_file
+from tests.world import (
+    CHEAP,
+    DAY,
+    GUIDELINE,
+    MINUTE,
+    MS,
+    PASSPHRASE,
+    TASK,
+    World,
+    counts,
+    denial_code,
+    dump,
+    state_of,
+    write_file,
+)
 
 ROOT = PassphraseRoot(PASSPHRASE, parameters=CHEAP)
 
@@ -56,7 +74,7 @@ def back_up(world: World, name: str = "monday") -> Path:
     return file
 
 
-def bring_back(world: World, file: Path | str, name: str = "restored", **terms: Any) -> Client:
+def bring_back(world: World, file: Path | AtVault, name: str = "restored", **terms: Any) -> Client:
     """Restore into a home of this name and open it."""
     terms = {"keystore": keystore(world), "clock": world.clock, **terms}
     restore(world.folder / name, ROOT, file, **terms)
@@ -130,6 +148,13 @@ def test_two_restores_of_one_backup_use_no_serial_twice(world: World) -> None:
             assert task.name == "one"
         found.append(lab.certificate.message.serial)
     assert found[0] < found[1]
+
+
+def without_records(world: World) -> dict[str, Any]:
+    """The home's state, but for what it has on record of its backups."""
+    found = state_of(world.home)
+    found["client.db"].pop("backups")
+    return found
 
 
 # R8: nothing of before is answered
@@ -254,18 +279,14 @@ def test_what_was_sealed_in_the_lost_time_is_in_nobodys_way(world: World) -> Non
 
 def test_the_backup_has_no_root_key_and_nothing_in_clear(world: World) -> None:
     """Not the keystore, not the issuer's key; and of the rest only what the header says."""
-    file = back_up(world)
-    data, names = file.read_bytes(), {}
-    header, start = read_front(lambda offset, length: data[offset : offset + length], len(data))
-    assert (header.client, header.size) == (world.lab.client_id, len(world.lab.ledger_entries()))
-    opened = OpenedBackup(
-        lambda offset, length: data[start + offset : start + offset + length],
-        len(data) - start,
-        ROOT.open(world.home),
-        world.lab.client_id,
-    )
-    for member, pieces in opened.members():
-        names[member.name] = b"".join(pieces)
+    file, names = back_up(world), {}
+    data = file.read_bytes()
+    with parts_in_files(file) as (part,):
+        assert part.client == world.lab.client_id
+        opened = part.open(ROOT.open(world.home))
+        assert opened.header.size == len(world.lab.ledger_entries())
+        for member, pieces in opened.members():
+            names[member.name] = b"".join(pieces)
     assert {name for name in names if not name.startswith("keks/")} == {"client.db", "config.json", "identity.key"}
     kept = read_private(keystore(world), 4096)
     assert kept not in b"".join(names.values())
@@ -287,8 +308,10 @@ def test_nothing_but_a_padded_size_shows(world: World) -> None:
 def test_a_damaged_backup_restores_nothing(world: World, damage: str) -> None:
     """Each its own error, or one of two; no home, no leftovers, and the good file still restores."""
     data = back_up(world).read_bytes()
-    world.clock.advance(DAY)
-    newer = back_up(world, "newer").read_bytes()
+    back_up(world, "newer")
+    rival = world.create_client("rival")
+    rival.backup(world.folder / "theirs")
+    front = (world.folder / "theirs").read_bytes()
     _, start = read_front(lambda offset, length: data[offset : offset + length], len(data))
     cases = {
         "cut to nothing": [b"", data[:10], data[: len(MAGIC)], data[: len(MAGIC) + 2], data[: start - 1], data[:start]],
@@ -299,7 +322,7 @@ def test_a_damaged_backup_restores_nothing(world: World, damage: str) -> None:
             data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
             for at in [*range(0, start + 140, 7), start + 2000, len(data) // 2, len(data) - 1]
         ],
-        "front swapped": [newer[: read_front(lambda o, n: newer[o : o + n], len(newer))[1]] + data[start:]],
+        "front swapped": [front[:start] + data[start:]],
     }[damage]
     file = world.folder / "damaged"
     before = beside(world) | {"damaged"}
@@ -351,29 +374,246 @@ def test_an_identity_key_that_is_kept_offline_is_asked_for(world: World) -> None
     assert bring_back(world, file, identity=offline).identity().public_key == world.lab.identity_key
 
 
-def test_a_backup_lies_at_the_vault_like_any_item(world: World) -> None:
-    """No queue names it, nothing in it says what it is, and by its locator it comes back; another one is refused."""
-    report = world.lab.backup(to_vault=True)
-    assert report.locator is not None
-    client, _, item = report.locator.partition("-")
+def test_a_second_backup_to_the_same_place_adds_what_changed(world: World) -> None:
+    """Each is smaller than the whole; all of them restore, and so does each as far as it goes."""
+    world.project.seal_file("attachments/many.bin", BytesIO(bytes(10)))
+    file, sizes = world.folder / "monday", []
+    for number in range(4):
+        world.clock.advance(timedelta(hours=1))
+        report = world.lab.backup(file)
+        written = file.with_name(f"monday.0{number}") if number else file
+        assert (report.number, report.file) == (number, written)
+        assert report.written_bytes <= written.stat().st_size
+        sizes.append(report.size)
+        write_file(world.source, "guidelines/how.md", f"{GUIDELINE} {number}")
+        world.project.seal(world.source)
+    assert sizes == sorted(set(sizes))
+    kept = {path.name: path.read_bytes() for path in world.folder.glob("monday*")}
+    assert bring_back(world, file).verify_ledger().before[0].size == sizes[3]
+    for number, size in enumerate(sizes):
+        name = f"monday.0{number}" if number else "monday"
+        if number == 0:
+            continue
+        lab = bring_back(world, world.folder / name, f"home-{number}")
+        assert lab.verify_ledger().before[0].size == size
+        assert not lab.project("eval").export(world.folder / f"out-{number}").faults
+        text = (world.folder / f"out-{number}" / "guidelines" / "how.md").read_text()
+        assert text == f"{GUIDELINE} {number - 1}"
+    assert {path.name: path.read_bytes() for path in world.folder.glob("monday*")} == kept
+
+
+def refused(world: World, file: Path, match: str) -> None:
+    """A restore says which part is at fault, and writes nothing; so does a backup that would add to it."""
+    before = beside(world)
+    with pytest.raises((BackupError, KeystoreForeignError), match=match):
+        restore(world.folder / "restored", ROOT, file, keystore=keystore(world), clock=world.clock)
+    with pytest.raises((BackupError, KeystoreForeignError), match=match):
+        world.lab.backup(file)
+    assert beside(world) == before
+
+
+def test_a_missing_reordered_or_damaged_part_is_refused_by_name(world: World) -> None:
+    """The first one, one in the middle, two that changed places, one of another backup, one altered byte."""
+    file = world.folder / "monday"
+    parts = [world.folder / name for name in ("monday", "monday.01", "monday.02", "monday.03")]
+    for _ in parts:
+        world.clock.advance(MINUTE)
+        world.lab.freeze("eval")
+        world.lab.unfreeze("eval")
+        world.lab.backup(file)
+    other = world.folder / "other"
+    for _ in range(3):
+        world.lab.backup(other)
+    kept = {path: path.read_bytes() for path in parts}
+
+    def put_back() -> None:
+        for path, data in kept.items():
+            path.write_bytes(data)
+
+    parts[0].unlink()
+    with pytest.raises(BackupError, match="monday is missing"):
+        world.lab.backup(file)
+    put_back()
+    parts[2].unlink()
+    refused(world, file, "monday.02 is missing, and monday.03 needs it")
+    bring_back(world, parts[1], "as-far-as-one").verify_ledger()
+    put_back()
+    parts[1].write_bytes(kept[parts[2]])
+    parts[2].write_bytes(kept[parts[1]])
+    refused(world, file, "monday.01: it is number 2")
+    put_back()
+    parts[2].write_bytes((world.folder / "other.02").read_bytes())
+    refused(world, file, "monday.02: it belongs to another backup")
+    put_back()
+    parts[2].write_bytes(kept[parts[0]])
+    refused(world, file, "monday.02: it is number 0")
+    put_back()
+    for path in parts:
+        for at in (5, 60, 200, len(kept[path]) // 2, len(kept[path]) - 1):
+            path.write_bytes(kept[path][:at] + bytes([kept[path][at] ^ 1]) + kept[path][at + 1 :])
+            refused(world, file, re.escape(path.name) + "|root key")
+        path.write_bytes(kept[path][:-1])
+        refused(world, file, re.escape(path.name))
+        put_back()
+    assert world.lab.backup(file).number == 4
+
+
+def test_a_part_of_another_history_does_not_follow(world: World) -> None:
+    """Two homes that went on from one backup: what the one adds does not go with what the other did."""
+    file = back_up(world)
+    lab = bring_back(world, file, "theirs")
+    lab.backup(file)
+    theirs = (world.folder / "monday.01").read_bytes()
+    (world.folder / "monday.01").unlink()
+    world.lab.backup(file)
+    world.lab.backup(file)
+    (world.folder / "monday.01").write_bytes(theirs)
+    refused(world, file, "monday.02: it does not follow")
+
+
+def test_a_backup_has_at_most_so_many_parts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then another name is asked for; at the vault a whole one is stored."""
+    monkeypatch.setattr("labelvault.client.backup.MAX_INCREMENTS", 2)
+    file = world.folder / "monday"
+    assert [world.lab.backup(file).number for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(BackupError, match="as many parts as it may"):
+        world.lab.backup(file)
+    assert [world.lab.backup_to_vault().number for _ in range(5)] == [0, 1, 2, 0, 1]
+
+
+def test_after_the_root_key_was_replaced_a_backup_opens_with_the_old_keystore(world: World) -> None:
+    """It restores with the keystore of its time and that passphrase; under the new one it is refused."""
+    file, old = back_up(world), world.folder / "old.keystore"
+    shutil.copy(keystore(world), old)
+    world.lab.rotate_root(PassphraseRoot("another passphrase", parameters=CHEAP))
+    before = beside(world)
+    with pytest.raises(KeystoreForeignError, match="root key"):
+        world.lab.backup(file)
+    with pytest.raises(KeystoreForeignError, match="root key"):
+        restore(
+            world.folder / "restored",
+            PassphraseRoot("another passphrase"),
+            file,
+            keystore=keystore(world),
+            clock=world.clock,
+        )
+    assert beside(world) == before
+    lab = bring_back(world, file, keystore=old)
+    assert not lab.project("eval").export(world.folder / "out").faults
+    world.lab.backup(world.folder / "tuesday")
+    anew = PassphraseRoot("another passphrase")
+    restore(world.folder / "anew", anew, world.folder / "tuesday", keystore=keystore(world), clock=world.clock)
+    with Client.open(world.folder / "anew", anew, clock=world.clock) as again:
+        assert not again.project("eval").export(world.folder / "out-again").faults
+
+
+def test_shredding_names_the_backups_that_may_hold_the_keys(world: World) -> None:
+    """Those with a part from its time, also in the home that came back; not those that were begun after."""
+    file = back_up(world)
+    world.clock.advance(DAY)
+    world.lab.create_project("later")
+    world.clock.advance(DAY)
+    world.lab.backup_to_vault()
+    lab = bring_back(world, file)
+    report = world.lab.shred("later", confirm="later")
+    assert [each.place for each in report.backups] == [world.vault]
+    report = world.lab.shred("eval", confirm="eval")
+    assert [each.place for each in report.backups] == [str(file), world.vault]
+    assert [each.place for each in lab.shred("eval", confirm="eval").backups] == [str(file)]
+    world.clock.advance(DAY)
+    world.lab.create_project("third")
+    assert world.lab.shred("third", confirm="third").backups == ()
+
+
+def test_a_checkpoint_that_was_kept_shows_that_a_backup_is_too_old(world: World) -> None:
+    """One that the backup reaches is no hindrance; one from after it is, and says so."""
+    early = world.lab.verify_ledger().checkpoint
+    world.worker()
+    file = back_up(world)
+    bring_back(world, file, "reached", against=early)
+    world.lab.freeze("eval")
+    before = beside(world)
+    with pytest.raises(BackupError, match="does not reach"):
+        bring_back(world, file, against=world.lab.verify_ledger().checkpoint)
+    assert beside(world) == before
+
+
+# At the vault
+
+
+def at_vault(world: World, **terms: Any) -> AtVault:
+    """Where the client's backups lie."""
+    return AtVault(world.lab.client_id, world.vault, **terms)
+
+
+def test_backups_lie_at_the_vault_like_any_item(world: World) -> None:
+    """No queue names them, and nothing in them says what they are; with keystore and client's id they come back."""
+    reports = []
+    for _ in range(3):
+        world.clock.advance(MINUTE)
+        world.lab.freeze("eval")
+        world.lab.unfreeze("eval")
+        reports.append(world.lab.backup_to_vault())
+    assert [(each.number, each.version) for each in reports] == [(0, 1), (1, 2), (2, 3)]
     with Vault.open(world.vault) as vault:
         assert sum(queue.waiting for queue in vault.queues()) == len(world.project.items("task"))
-    stored = world.relay().read_item(bytes.fromhex(client), bytes.fromhex(item), 1)
-    assert MAGIC.strip() not in stored.data
-    assert bytes.fromhex(client) not in stored.data
-    lab = bring_back(world, report.locator, vault=world.vault)
-    assert lab.verify_ledger().before[0].size == report.size
+    found = backups_at_vault(at_vault(world), ROOT, keystore(world))
+    assert [(each.version, each.at, each.size) for each in found] == [
+        (each.version, each.at, each.size) for each in reversed(reports)
+    ]
+    stolen = (world.folder / "vendor" / "vault.db").read_bytes()
+    assert MAGIC.strip() not in stolen
+    for number, report in enumerate(reports, 1):
+        lab = bring_back(world, at_vault(world, version=number), f"home-{number}")
+        assert lab.verify_ledger().before[0].size == report.size
+    assert bring_back(world, at_vault(world)).verify_ledger().before[0].size == reports[2].size
+
+
+def test_nothing_at_the_vault_restores_nothing(world: World) -> None:
+    """None there, another client's, another root key's, no such version, no such vault."""
     before = beside(world)
-    for locator, address, kind in (
-        (report.locator[:-1] + ("0" if report.locator[-1] != "0" else "1"), world.vault, BackupError),
-        (report.locator[:-1], world.vault, BackupError),
-        (f"{client}-{world.task().hex()}", world.vault, BackupError),
-        (report.locator, None, BackupError),
-        (report.locator, f"sqlite:///{world.folder}/nowhere.db", RelayError),
+    with pytest.raises(BackupError, match="shows no backup"):
+        bring_back(world, at_vault(world))
+    rival = world.create_client("rival")
+    rival.backup_to_vault()
+    world.lab.backup_to_vault()
+    theirs = world.folder / "rival" / "root.keystore"
+    for place, kept, kind in (
+        (AtVault(rival.client_id, world.vault), keystore(world), BackupError),
+        (at_vault(world), theirs, BackupError),
+        (at_vault(world, version=2), keystore(world), BackupError),
+        (AtVault(world.lab.client_id, f"sqlite:///{world.folder}/nowhere.db"), keystore(world), RelayError),
     ):
         with pytest.raises(kind):
-            bring_back(world, locator, "other", vault=address)
-    assert beside(world) == before
+            bring_back(world, place, keystore=kept)
+    assert beside(world) == before | {"rival"}
+
+
+def vault_forgets(world: World, version: int) -> None:
+    """The vendor puts its vault back: one version of the backups is gone."""
+    with closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db:
+        db.execute("PRAGMA foreign_keys=OFF")
+        ids = "SELECT item FROM items WHERE queue IS NULL GROUP BY item HAVING sum(size) > 60000"
+        for table in ("pieces", "items"):
+            db.execute(f"DELETE FROM {table} WHERE version = ? AND item IN ({ids})", (version,))  # noqa: S608
+        db.commit()
+
+
+def test_R2_a_vault_that_shows_less_than_it_took_is_noticed(world: World) -> None:
+    """By the home that knows; what it shows restores; then it is begun anew, on purpose."""
+    for _ in range(3):
+        world.lab.backup_to_vault()
+    vault_forgets(world, 3)
+    with pytest.raises(BackupError, match="took 3 backups and shows 2"):
+        world.lab.backup_to_vault()
+    # A bare machine can't know; who kept a checkpoint can.
+    bring_back(world, at_vault(world)).verify_ledger()
+    report = world.lab.backup_to_vault(fresh=True)
+    assert (report.number, report.version) == (0, 3)
+    assert world.lab.backup_to_vault().number == 1
+    vault_forgets(world, 3)
+    with pytest.raises(BackupError, match="vault"):
+        bring_back(world, at_vault(world), "other")
 
 
 def test_backups_are_whole_while_the_issuer_answers(world: World) -> None:
@@ -401,27 +641,26 @@ def test_backups_are_whole_while_the_issuer_answers(world: World) -> None:
         assert len(released) == counts(world.folder / f"{file.name}-home" / "client.db")["leases"]
 
 
-def test_a_backup_names_its_own_file_and_keeps_older_ones(world: World) -> None:
-    """What is there is not overwritten; nowhere to write is an error; two at once are refused; nothing is left."""
+def test_what_can_not_be_backed_up_changes_nothing(world: World) -> None:
+    """Nowhere to write is an error, two at once are refused, a KEK that is gone is said; nothing is left."""
     file = back_up(world)
-    kept, before = file.read_bytes(), state_of(world.home)
-    with pytest.raises(OutputError, match="there already"):
-        world.lab.backup(file)
+    kept, before = file.read_bytes(), without_records(world)
     with pytest.raises(OutputError):
         world.lab.backup(world.folder / "no" / "such" / "place")
-    with pytest.raises(BackupError):
-        world.lab.backup()
     descriptor = os.open(world.home, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(BackupError, match="another backup"):
         world.lab.backup(world.folder / "two")
     os.close(descriptor)
     assert file.read_bytes() == kept
-    assert state_of(world.home) == before
+    assert len(world.lab.backups()) == 1
+    assert without_records(world) == before
     (world.home / "keks").rename(world.folder / "away")
     with pytest.raises(KeystoreError):
         world.lab.backup(world.folder / "two")
     assert not (world.folder / "two").exists()
+    # What might hold keys is on record before it is written.
+    assert {each.done_at for each in world.lab.backups()} == {world.clock(), None}
 
 
 # Killed, and full disks
@@ -467,7 +706,7 @@ def dying(number: int, act: Callable[[], object]) -> int:
 def test_C1_a_backup_that_is_killed_leaves_none_or_all(world: World) -> None:
     """At every third step; what is there restores, and the next backup cleans up and is whole."""
     file, whole = world.folder / "killed", False
-    before = state_of(world.home)
+    before = without_records(world)
     for number in range(1, 400, 3):
         with suppress(FileNotFoundError):
             file.unlink()
@@ -486,7 +725,8 @@ def test_C1_a_backup_that_is_killed_leaves_none_or_all(world: World) -> None:
             bring_back(world, file, "from-killed").close()
     assert whole
     assert number > 20
-    assert state_of(world.home) == before
+    assert without_records(world) == before
+    assert not [path for path in world.folder.iterdir() if path.name.endswith(".tmp")]
     bring_back(world, file).verify_ledger()
 
 
@@ -514,7 +754,7 @@ def test_C1_a_restore_that_is_killed_leaves_none_or_all(world: World) -> None:
 def test_C1_a_full_disk_is_an_error_and_leaves_nothing(world: World, most: int) -> None:
     """No file may grow beyond so many bytes: backup and restore say so, and nothing half is there."""
     file = back_up(world)
-    before, inside = beside(world), state_of(world.home)
+    before, inside = beside(world), without_records(world)
 
     def limited(act: Callable[[], object]) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -526,4 +766,4 @@ def test_C1_a_full_disk_is_an_error_and_leaves_nothing(world: World, most: int) 
     restoring = forked(lambda: limited(lambda: restore(home, ROOT, file, keystore=keystore(world), clock=world.clock)))
     assert os.WEXITSTATUS(restoring) == 3
     assert beside(world) == before
-    assert state_of(world.home) == inside
+    assert without_records(world) == inside
