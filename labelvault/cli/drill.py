@@ -21,6 +21,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--contractor", "contractors", multiple=True, type=_FOLDER, metavar="HOME", help="Repeatable.")
 @click.option("--desk", "desks", multiple=True, type=_FOLDER, metavar="HOME", help="Repeatable.")
 @click.option("--capture", "captures", multiple=True, type=_FILE, help="Memory of a live process. Repeatable.")
+@click.option("--folder", "folders", multiple=True, type=_FOLDER, metavar="DIR", help="Anything else. Repeatable.")
 @click.option("--baseline", multiple=True, type=_FILE, help="Memory that never saw the known texts. Repeatable.")
 @click.option("--known", type=_FOLDER, metavar="DIR", help="Texts to look for; names.txt and ids.txt: one a line.")
 @click.option(
@@ -37,6 +38,7 @@ def command(
     contractors: tuple[Path, ...],
     desks: tuple[Path, ...],
     captures: tuple[Path, ...],
+    folders: tuple[Path, ...],
     baseline: tuple[Path, ...],
     known: Path | None,
     passphrase_files: tuple[Path, ...],
@@ -53,6 +55,7 @@ def command(
         contractors=contractors,
         desks=desks,
         captures=captures,
+        folders=folders,
         known=known,
         baseline=baseline,
         passphrases=[SecretBytes(Passphrase(file, None).read().encode()) for file in passphrase_files],

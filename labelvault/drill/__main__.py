@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             contractors=options.contractor,
             desks=options.desk,
             captures=options.capture,
+            folders=options.folder,
             known=options.known,
             baseline=options.baseline,
             passphrases=[_passphrase(path) for path in options.passphrase_file],
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "contractor": "stolen home of a contractor",
         "desk": "stolen home of a desk",
         "capture": "capture of a live process's memory",
+        "folder": "anything else that was stolen",
         "baseline": "capture of a process that ran the same code and held no secret",
         "passphrase-file": "stolen passphrase, tried on every key file",
     }

@@ -46,6 +46,7 @@ def run(
     contractors: Sequence[Path] = (),
     desks: Sequence[Path] = (),
     captures: Sequence[Path] = (),
+    folders: Sequence[Path] = (),
     known: Path | None = None,
     baseline: Sequence[Path] = (),
     passphrases: Sequence[SecretBytes] = (),
@@ -59,6 +60,7 @@ def run(
         contractors: stolen homes of contractors, captures of their processes in `captures/*.mem`.
         desks: stolen homes of desks, the same.
         captures: further captures of live processes.
+        folders: anything else that was stolen; captures in it as in a home.
         known: a folder of plaintext to look for, see `labelvault.drill.known.read_known`.
         baseline: captures of processes that ran the same code and never held plaintext or keys; what stands
             there too is neither a key nor a find. It saves most of the work on captures.
@@ -68,7 +70,7 @@ def run(
     Raises:
         DrillError: something that was named is not there, or can't be read.
     """
-    loot = Loot(vault, contractors, desks, captures)
+    loot = Loot(vault, contractors, desks, captures, folders)
     with ExitStack() as stack:
         sources = collect(loot, stack)
         clean = [Source(str(path), map_file(path, stack), "capture", path) for path in baseline]
@@ -199,4 +201,4 @@ def _by_known_file(runs: Sequence[Run]) -> tuple[KnownText, ...]:
 
 def _surface(loot: Loot) -> str:
     parts = ["vault", *["contractor"] * len(loot.contractors), *["desk"] * len(loot.desks)]
-    return " + ".join(parts + ["capture"] * len(loot.captures))
+    return " + ".join(parts + ["capture"] * len(loot.captures) + ["folder"] * len(loot.folders))

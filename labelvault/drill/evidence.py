@@ -49,12 +49,14 @@ class Loot:
         contractors: homes of contractors.
         desks: homes of desks.
         captures: captures of live processes; those in a home's `captures/` are found there.
+        folders: anything else that was stolen: another copy of the vault, a backup.
     """
 
     vault: str | Path
     contractors: Sequence[Path] = ()
     desks: Sequence[Path] = ()
     captures: Sequence[Path] = ()
+    folders: Sequence[Path] = ()
 
 
 def collect(loot: Loot, stack: ExitStack) -> list[Source]:
@@ -102,7 +104,7 @@ def _folders(loot: Loot) -> Iterator[tuple[str, Path, Iterable[Path]]]:
         yield "vault", database.parent, sorted(path for path in database.parent.iterdir() if _regular(path))
     else:
         yield "vault", Path(vault), _files(Path(vault))
-    for role, homes in (("contractor", loot.contractors), ("desk", loot.desks)):
+    for role, homes in (("contractor", loot.contractors), ("desk", loot.desks), ("stolen", loot.folders)):
         for number, home in enumerate(homes, 1):
             yield role if len(homes) == 1 else f"{role}-{number}", home, _files(home)
 
