@@ -161,4 +161,4 @@ class CatalogProject:
 
     def _origin(self) -> Origin:
         client = self._client
-        return Origin(client.database, client.relay(), client.keks, client.client_id, self.project_id)
+        return Origin(client.database, client.relay, client.keks, client.client_id, self.project_id)

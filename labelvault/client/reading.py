@@ -1,6 +1,6 @@
 """Reading back what was sealed: keys from the catalog, bytes from the vault, each checked before it is handed out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -23,15 +23,21 @@ class Origin:
     """Where items are read from.
 
     Attributes:
+        open_relay: reaches the vault, when it is needed first.
         client: 32 bytes.
         project: 16 bytes.
     """
 
     database: Database
-    relay: Relay
+    open_relay: Callable[[], Relay]
     keks: KekFiles
     client: bytes
     project: bytes
+
+    @property
+    def relay(self) -> Relay:
+        """The way to the vault; may raise what opening it does."""
+        return self.open_relay()
 
 
 @dataclass(frozen=True, slots=True)

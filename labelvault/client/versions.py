@@ -74,6 +74,7 @@ class SealTarget:
         kek: the project's.
         record: writes the ledger.
         now: the client's time.
+        read_back: a version becomes current only once the vault has given back all bytes of it.
     """
 
     database: Database
@@ -84,6 +85,7 @@ class SealTarget:
     kek: ProjectKek
     record: Record
     now: datetime
+    read_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
