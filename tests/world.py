@@ -325,7 +325,7 @@ def dump(path: Path, *, without: tuple[str, ...] = ("clock_ms", "junk")) -> dict
     with contextlib.closing(sqlite3.connect(path)) as db:
         names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         found = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in names}  # noqa: S608
-    found["meta"] = [row for row in found["meta"] if row[0] not in without]
+    found["meta"] = [row for row in found.get("meta", ()) if row[0] not in without]
     return {name: sorted(content, key=repr) for name, content in found.items()}
 
 

@@ -10,6 +10,7 @@ from labelvault.cli import (
     client_assign,
     client_backup,
     client_collect,
+    client_contain,
     client_doctor,
     client_export,
     client_exposure,
@@ -88,6 +89,7 @@ client_seal.add_to(command)
 client_seal_file.add_to(command)
 client_export.add_to(command)
 client_exposure.add_to(command)
+client_contain.add_to(command)
 client_collect.add_to(command)
 client_versions.add_to(command)
 client_access.add_to(command)

@@ -29,7 +29,7 @@ MEANINGS: Final = {
     UNREACHABLE: "the vault or a database can't be reached, refused, or nobody answered in time",
     BAD_INPUT: "a file can't be used as it stands, or can't be written where it should go",
     CLOCK: "this machine's clock is wrong",
-    MORE_THAN_STATED: "the demo found more than the ledger states; the drill found anything at all",
+    MORE_THAN_STATED: "demo and contain: more opened than the ledger states; drill: anything was found at all",
     UNWELL: "the doctor found a problem",
     ALARM: "the issuer raised an alarm: somebody asked for a decoy, or for what is no task",
     INTERRUPTED: "interrupted",

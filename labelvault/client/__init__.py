@@ -6,6 +6,20 @@ May import: everything but `vendor`, `contractor`, `drill`, `story` and `cli`.
 from labelvault.client.assigning import AssignmentRecord
 from labelvault.client.browsing import ItemFilter, ItemPage, LedgerLine, ProjectRecord
 from labelvault.client.client import Client
+from labelvault.client.containment_records import (
+    ContainmentFault,
+    ContainmentFinding,
+    ContainmentPlan,
+    ContainmentReport,
+    DropStep,
+    FreezeStep,
+    OpenedAfter,
+    Orders,
+    ReissueStep,
+    RekeyStep,
+    RevokeStep,
+)
+from labelvault.client.drilling import Loot
 from labelvault.client.exposure import ExposureStatement, ItemVerdict, StatedInterval, StatedVersion
 from labelvault.client.exposure_csv import statement_csv
 from labelvault.client.exposure_page import statement_html
@@ -55,10 +69,16 @@ __all__ = [
     "Client",
     "CollectReport",
     "ComparedVersion",
+    "ContainmentFault",
+    "ContainmentFinding",
+    "ContainmentPlan",
+    "ContainmentReport",
     "ContractorRecord",
+    "DropStep",
     "ExportFault",
     "ExportReport",
     "ExposureStatement",
+    "FreezeStep",
     "Grant",
     "GrantRecord",
     "HoneyRecord",
@@ -73,15 +93,21 @@ __all__ = [
     "LedgerSummary",
     "Limits",
     "OpeningSummary",
+    "Loot",
+    "OpenedAfter",
+    "Orders",
     "PassphraseRoot",
     "Progress",
     "Project",
     "ProjectRecord",
     "QueueSummary",
+    "ReissueStep",
     "RekeyPlan",
     "RekeyReport",
     "RestoreReport",
     "RestoredVersion",
+    "RekeyStep",
+    "RevokeStep",
     "RootKey",
     "RootKeyProvider",
     "RotationReport",

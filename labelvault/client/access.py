@@ -58,8 +58,8 @@ def _refuse_taken(name: str, same_key: bool) -> None:
     raise EnrolmentError(f"another contractor is named {name!r} already", next_step="Choose another --name.")
 
 
-def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) -> bool:
-    """Revoke a grant, a contractor, a batch of tasks or a project.
+def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) -> None:
+    """Revoke a grant, a contractor, a batch of tasks or a project; `announced` tells the vault.
 
     Args:
         client: whose.
@@ -67,9 +67,6 @@ def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) ->
         column: by which it is known.
         kind: as the ledger has it.
         name: its id or key.
-
-    Returns:
-        Whether a status that says so is at the vault already; if not, the next one is.
 
     Raises:
         GrantError: there is none.
@@ -84,17 +81,24 @@ def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) ->
         if not changed:
             raise GrantError(f"there is no {kind} of this id", next_step=queries.SEE_GRANTS)
         client.record([Revoked(at=now, kind=kind, id=name)])
-    return _announced(client)
 
 
-def set_frozen(client: "Client", project: bytes, *, frozen: bool) -> bool:
-    """Stop a project's releases, or allow them again; return whether the vault has a status that says so."""
+def set_frozen(client: "Client", project: bytes, *, frozen: bool, contains: bytes | None = None) -> None:
+    """Stop a project's releases, or allow them again.
+
+    Args:
+        client: whose.
+        project: 16 bytes.
+        frozen: which of both.
+        contains: hash of the statement that is being contained: what it froze, its containment may thaw.
+    """
     with client.database.transaction():
-        client.record([state.set_frozen(client.database, project, frozen=frozen, now=client.now())])
-    return _announced(client)
+        entry = state.set_frozen(client.database, project, frozen=frozen, now=client.now(), contains=contains)
+        client.record([entry])
 
 
-def _announced(client: "Client") -> bool:
+def announced(client: "Client") -> bool:
+    """Leave a status at the vault that says what is revoked and frozen; return whether the vault took it."""
     try:
         with client.issuer() as issuer:
             issuer.ahead.post_status()

@@ -4,17 +4,22 @@ A home holds `root.keystore` (or whatever the root provider keeps), `identity.ke
 `keks/` with one wrapped KEK a file, `client.db`, and `config.json` with the vault's address.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from labelvault.client import access, browsing, queries, shredding
 from labelvault.client.browsing import ProjectRecord
+from labelvault.client.containing import contain
+from labelvault.client.containment_plan import make_plan, read_case
+from labelvault.client.containment_records import NO_ORDERS, ContainmentPlan, ContainmentReport, Orders
+from labelvault.client.drilling import Loot, drill_again
 from labelvault.client.exposure import ExposureStatement, make_statement
 from labelvault.client.grants import task_batch_id
 from labelvault.client.key_records import ShredReport
 from labelvault.client.opened import OpenedClient
 from labelvault.client.project import Project
-from labelvault.client.records import ContractorRecord, GrantRecord, StatedItem
+from labelvault.client.records import ContractorRecord, GrantRecord, Progress, StatedItem
 from labelvault.client.versions import current_kek
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.random import random_bytes
@@ -205,7 +210,8 @@ class Client(OpenedClient):
         Raises:
             GrantError: no such grant.
         """
-        return access.revoke(self, "grants", "grant_id", "grant", grant_id)
+        access.revoke(self, "grants", "grant_id", "grant", grant_id)
+        return access.announced(self)
 
     def revoke_contractor(self, name: str) -> bool:
         """Refuse everything that a contractor's key asks for, at once and for good. What was opened stays seen.
@@ -216,7 +222,8 @@ class Client(OpenedClient):
         Raises:
             EnrolmentError: no such contractor.
         """
-        return access.revoke(self, "contractors", "key", "contractor", self.contractor(name).key)
+        access.revoke(self, "contractors", "key", "contractor", self.contractor(name).key)
+        return access.announced(self)
 
     def revoke_desk(self, name: str) -> bool:
         """Refuse everything that a desk's key asks for, as `revoke_contractor` does; a person is left alone.
@@ -245,7 +252,8 @@ class Client(OpenedClient):
             GrantError: it has no batch of tasks of this name.
         """
         found = self.project(project)
-        return access.revoke(self, "batches", "batch", "batch", task_batch_id(self.database, found.project_id, batch))
+        access.revoke(self, "batches", "batch", "batch", task_batch_id(self.database, found.project_id, batch))
+        return access.announced(self)
 
     def revoke_project(self, name: str) -> bool:
         """Refuse everything of a project to everybody, at once and for good; `freeze` is what can be undone.
@@ -256,7 +264,8 @@ class Client(OpenedClient):
         Raises:
             ProjectError: no such project.
         """
-        return access.revoke(self, "projects", "project", "project", self.project(name).project_id)
+        access.revoke(self, "projects", "project", "project", self.project(name).project_id)
+        return access.announced(self)
 
     def freeze(self, project: str) -> bool:
         """Stop all releases of a project, until `unfreeze`.
@@ -267,7 +276,8 @@ class Client(OpenedClient):
         Raises:
             ProjectError: no such project.
         """
-        return access.set_frozen(self, self.project(project).project_id, frozen=True)
+        access.set_frozen(self, self.project(project).project_id, frozen=True)
+        return access.announced(self)
 
     def unfreeze(self, project: str) -> bool:
         """Allow releases of a project again.
@@ -278,7 +288,8 @@ class Client(OpenedClient):
         Raises:
             ProjectError: no such project.
         """
-        return access.set_frozen(self, self.project(project).project_id, frozen=False)
+        access.set_frozen(self, self.project(project).project_id, frozen=False)
+        return access.announced(self)
 
     def shred(self, project: str, *, confirm: str) -> ShredReport:
         """Destroy a project's keys for good: KEKs, wraps, and the key of its answers. What it sealed opens no more.
@@ -334,3 +345,47 @@ class Client(OpenedClient):
             LedgerError: the ledger does not hold together.
         """
         return make_statement(self, surface, start, end, project)
+
+    def plan_containment(self, statement: bytes, orders: Orders = NO_ORDERS) -> ContainmentPlan:
+        """Say what `contain` would do, with counts. Writes nothing, not even the time.
+
+        Raises:
+            FormatError: not a statement's file.
+            SignatureError, LedgerError: not this client's, or altered; or the ledger does not hold together.
+            EnrolmentError, GrantError: somebody can't take over as `orders` say.
+            ClockError: this machine's clock runs behind.
+        """
+        return make_plan(self, read_case(self, statement), orders)
+
+    def contain(
+        self,
+        statement: bytes,
+        orders: Orders = NO_ORDERS,
+        *,
+        loot: Loot | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> ContainmentReport:
+        """Contain what a statement states: freeze, revoke, drop, seal again, pass on; then let the drill loose.
+
+        Projects that are concerned are frozen. Every identity whose key lay on the surface is revoked, and the vault
+        told, which drops leases that wait there. What is exposed, unconfirmed or unknown, by the statement or by the
+        ledger since, and is current, becomes a new version under a fresh key, read back before it is current. Open work
+        goes to the successors that `orders` name. Killed anywhere, or failing in part, calling it again goes on; when
+        all is done, it changes nothing.
+
+        Args:
+            statement: its file, from this client.
+            orders: what is to be decided by people.
+            loot: copies of what was stolen, for the drill, which then comes before anything is thawed.
+            progress: called after each item that is sealed again, project by project.
+
+        Returns:
+            What was done. What could not be is in it, and as it was.
+
+        Raises:
+            As `plan_containment`: nothing was changed.
+            StoreError: `client.db` refused.
+            DrillError: the drill can't read the loot; all that comes before it is done.
+        """
+        drill = None if loot is None else partial(drill_again, self, loot)
+        return contain(self, statement, orders, drill, progress)

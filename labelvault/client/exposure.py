@@ -118,8 +118,8 @@ def make_statement(
     # Before the checkpoint: whatever is entered after it is no older than the statement.
     at = client.now()
     question = Question(kind, key, start, end, project_id)
-    certificate = client.certificate
-    statement, rows = state(_views(client), question, client=client.client_id, certificate=certificate.data, at=at)
+    views, certificate = ledger_views(client), client.certificate
+    statement, rows = state(views, question, client=client.client_id, certificate=certificate.data, at=at)
     names = {record.key: record.name for record in client.contractors()}
     waived = _waived(client) & set(statement.contractors)
     return ExposureStatement(
@@ -148,7 +148,7 @@ def _surface(client: "Client", surface: str) -> tuple[str, bytes | None]:
     return kind, record.key
 
 
-def _views(client: "Client") -> list[LedgerView]:
+def ledger_views(client: "Client") -> list[LedgerView]:
     """Return the ledgers of all epochs, oldest first, streamed; what they hold is what their checkpoints sign.
 
     Raises:

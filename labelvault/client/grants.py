@@ -2,18 +2,24 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from labelvault.client.records import ContractorRecord
+from labelvault.client.versions import current_kek
 from labelvault.crypto.random import random_bytes
 from labelvault.database import Database
 from labelvault.errors import FormatError, GrantError, GrantRevokedError, GrantScopeError
 from labelvault.issuer.catalog import task_facts
+from labelvault.ledger.entries import Granted
 from labelvault.wire import messages
 from labelvault.wire.frame import Signed, Signer, sign_message
 from labelvault.wire.ids import ID_BYTES, ProjectId
 from labelvault.wire.messages import Limits
 
-__all__ = ["GrantTerms", "Limits", "Scope", "make_grant", "resolve_scope"]
+if TYPE_CHECKING:
+    from labelvault.client.client import Client
+
+__all__ = ["GrantTerms", "Limits", "Scope", "add_grant", "make_grant", "resolve_scope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,6 @@ class GrantTerms:
         waive_presence: at a desk, accept requests without a co-signature of the contractor's own device.
     """
 
-    scope: Scope
     limits: Limits
     not_before: datetime
     expires_at: datetime
@@ -118,8 +123,21 @@ def make_grant(
     submission_key: bytes,
     identity: Signer,
     now: datetime,
+    grant_id: bytes | None = None,
 ) -> Signed[messages.Grant]:
     """Sign a grant.
+
+    Args:
+        terms: limits and times.
+        contractor: whom it is for.
+        scope: what it covers, by ids.
+        client: 32 bytes.
+        project: 16 bytes.
+        issuer: the certified issuer's key.
+        submission_key: the project's, that answers are sealed to.
+        identity: signs.
+        now: the client's time.
+        grant_id: 16 bytes; random by default.
 
     Raises:
         GrantRevokedError: the contractor was revoked.
@@ -140,28 +158,11 @@ def make_grant(
         raise GrantError(
             "the grant would end before it begins", next_step="Give --expires a later time than --not-before."
         )
-    presence_key = None
-    if contractor.tier == "helper":
-        if terms.waive_presence:
-            raise GrantError(
-                "a helper is the contractor's own device: there is no presence to waive",
-                next_step="Leave --waive-presence out.",
-            )
-        presence = "device"
-    elif terms.waive_presence:
-        presence = "waived"
-    elif contractor.presence_key is not None:
-        presence, presence_key = "key", contractor.presence_key
-    else:
-        raise GrantError(
-            f"the desk {contractor.name} has no presence device; enrol one, or waive presence and accept the weaker"
-            " statement",
-            next_step="Enrol a card that names a presence device, or add --waive-presence.",
-        )
+    presence = presence_of(contractor, waived=terms.waive_presence)
     grant = messages.Grant(
         client=client,
         project=project,
-        grant_id=random_bytes(ID_BYTES),
+        grant_id=grant_id or random_bytes(ID_BYTES),
         issuer=issuer,
         contractor=contractor.key,
         scope=scope,
@@ -170,8 +171,94 @@ def make_grant(
         expires_at=terms.expires_at,
         tier=contractor.tier,
         presence=presence,
-        presence_key=presence_key,
+        presence_key=contractor.presence_key if presence == "key" else None,
         submission_key=submission_key,
         at=now,
     )
     return sign_message(grant, identity)
+
+
+def presence_of(contractor: ContractorRecord, *, waived: bool) -> str:
+    """Return what a grant to a contractor says of presence: `device`, `key` or `waived`.
+
+    Raises:
+        GrantError: a desk without a presence device, and presence is not waived; or waived for a helper.
+    """
+    if contractor.tier == "helper":
+        if waived:
+            raise GrantError(
+                "a helper is the contractor's own device: there is no presence to waive",
+                next_step="Leave --waive-presence out.",
+            )
+        return "device"
+    if waived:
+        return "waived"
+    if contractor.presence_key is None:
+        raise GrantError(
+            f"the desk {contractor.name} has no presence device; enrol one, or waive presence and accept the weaker"
+            " statement",
+            next_step="Enrol a card that names a presence device, or add --waive-presence.",
+        )
+    return "key"
+
+
+def add_grant(
+    client: "Client",
+    project: bytes,
+    contractor: ContractorRecord,
+    scope: messages.Scope,
+    terms: GrantTerms,
+    *,
+    now: datetime,
+    grant_id: bytes | None = None,
+) -> bytes:
+    """Sign a grant and keep it, in one transaction with its ledger entry; return its id.
+
+    Args:
+        client: whose.
+        project: 16 bytes.
+        contractor: whom it is for, as just read.
+        scope: by ids.
+        terms: limits and times.
+        now: the client's time.
+        grant_id: 16 bytes; random by default.
+
+    Raises:
+        ShreddedError, GrantError, KeystoreError: as `Project.grant`.
+    """
+    current_kek(client.database, project)
+    query = "SELECT submission_public FROM projects WHERE project = ?"
+    signed = make_grant(
+        terms,
+        contractor,
+        scope,
+        client=client.client_id,
+        project=project,
+        issuer=client.certificate.message.issuer,
+        submission_key=bytes(client.database.scalar(query, project)),
+        identity=client.identity(),
+        now=now,
+        grant_id=grant_id,
+    )
+    grant = signed.message
+    entry = Granted(
+        at=now,
+        grant_hash=signed.hash,
+        grant_id=grant.grant_id,
+        contractor=grant.contractor,
+        project=project,
+        tier=grant.tier,
+        presence=grant.presence,
+        expires_at=grant.expires_at,
+    )
+    with client.database.transaction():
+        client.database.execute(
+            "INSERT INTO grants VALUES (?, ?, ?, ?, ?, NULL)",
+            signed.hash,
+            grant.grant_id,
+            project,
+            grant.contractor,
+            signed.data,
+        )
+        client.record([entry])
+    return grant.grant_id

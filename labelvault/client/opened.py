@@ -138,6 +138,14 @@ class OpenedClient:
         with self.database.transaction():
             return self._state.tick(self._clock())
 
+    def peek_now(self) -> datetime:
+        """Return what `now` would, and write nothing.
+
+        Raises:
+            ClockError: as `now`.
+        """
+        return self._state.peek(self._clock())
+
     def relay(self) -> Relay:
         """Return the way to the vault.
 

@@ -9,7 +9,7 @@ from labelvault.client.answers import AnswerReader
 from labelvault.client.assigning import AssignmentRecord, assign
 from labelvault.client.catalog_project import CatalogProject
 from labelvault.client.collecting import Collecting, aside
-from labelvault.client.grants import GrantTerms, Scope, make_grant, resolve_scope
+from labelvault.client.grants import GrantTerms, Scope, add_grant, resolve_scope
 from labelvault.client.honey import plant
 from labelvault.client.importing import ProjectFolder
 from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport
@@ -25,14 +25,13 @@ from labelvault.client.records import (
     SealPlan,
     SealReport,
 )
-from labelvault.client.rekeying import exposed_versions, plan_rekey, rekey
+from labelvault.client.rekeying import exposed_versions, own_statement, plan_rekey, rekey
 from labelvault.client.restoring import restore_version
 from labelvault.client.rotating import Rotation, rotate_kek
 from labelvault.client.sealing import seal_folder
 from labelvault.client.single import seal_file
 from labelvault.client.versions import ProjectKek, SealTarget, current_kek
 from labelvault.envelope.stream import ByteSource
-from labelvault.ledger.entries import Granted
 from labelvault.wire.messages import Limits
 from labelvault.wire.times import truncate
 
@@ -132,7 +131,8 @@ class Project(CatalogProject):
             FormatError: not a statement's file.
             SignatureError, LedgerError: not one of this client's, or altered.
         """
-        return exposed_versions(statement, self._client.client_id, self.project_id)
+        _, rows = own_statement(statement, self._client.client_id)
+        return exposed_versions(rows, self.project_id)
 
     def plan_rekey(self, items: Sequence[bytes | tuple[bytes, int]]) -> RekeyPlan:
         """Say what `rekey` would do. Changes nothing.
@@ -302,49 +302,11 @@ class Project(CatalogProject):
             KeystoreError: the identity key can't be used.
         """
         client, now = self._client, self._client.now()
-        current_kek(client.database, self.project_id)
-        record = contractor if isinstance(contractor, ContractorRecord) else client.contractor(contractor)
-        terms = GrantTerms(
-            scope, limits, truncate(not_before) if not_before else now, truncate(expires_at), waive_presence
-        )
-        signed = make_grant(
-            terms,
-            client.contractor(record.name),
-            resolve_scope(client.database, self.project_id, scope),
-            client=client.client_id,
-            project=self.project_id,
-            issuer=client.certificate.message.issuer,
-            submission_key=bytes(
-                client.database.scalar("SELECT submission_public FROM projects WHERE project = ?", self.project_id)
-            ),
-            identity=client.identity(),
-            now=now,
-        )
-        grant = signed.message
-        with client.database.transaction():
-            client.database.execute(
-                "INSERT INTO grants VALUES (?, ?, ?, ?, ?, NULL)",
-                signed.hash,
-                grant.grant_id,
-                self.project_id,
-                grant.contractor,
-                signed.data,
-            )
-            client.record(
-                [
-                    Granted(
-                        at=now,
-                        grant_hash=signed.hash,
-                        grant_id=grant.grant_id,
-                        contractor=grant.contractor,
-                        project=self.project_id,
-                        tier=grant.tier,
-                        presence=grant.presence,
-                        expires_at=grant.expires_at,
-                    )
-                ]
-            )
-        return next(r for r in client.grants(self.name) if r.grant_id == grant.grant_id)
+        record = client.contractor(contractor.name if isinstance(contractor, ContractorRecord) else contractor)
+        terms = GrantTerms(limits, truncate(not_before) if not_before else now, truncate(expires_at), waive_presence)
+        resolved = resolve_scope(client.database, self.project_id, scope)
+        grant_id = add_grant(client, self.project_id, record, resolved, terms, now=now)
+        return next(r for r in client.grants(self.name) if r.grant_id == grant_id)
 
     def assign(
         self,

@@ -2,10 +2,11 @@
 
 The exposed bytes stay what they are: whoever has their key reads them wherever they are kept. What this gives is a
 version that he has no key of, and that is released from then on. What requires an item names it by its id, never by its
-version, so nothing else has to be sealed again.
+version, so nothing else has to be sealed again. A new version is read back from the vault before it becomes current.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from labelvault.client.key_records import RekeyPlan, RekeyReport
@@ -17,7 +18,9 @@ from labelvault.client.versions import SealTarget, current_kek
 from labelvault.errors import LabelVaultError, ProjectError, RelayError, ShreddedError
 from labelvault.ledger.entries import Dropped
 from labelvault.ledger.statement import Statement, read_statement, statement_frame
+from labelvault.ledger.verdicts import VersionVerdict
 from labelvault.wire.certified import open_certified
+from labelvault.wire.frame import Signed
 from labelvault.wire.ids import ClientId
 
 EXPOSED: Final = frozenset({"exposed", "unconfirmed", "unknown"})
@@ -25,20 +28,23 @@ EXPOSED: Final = frozenset({"exposed", "unconfirmed", "unknown"})
 _MAX_AWAY: Final = 3
 
 
-def exposed_versions(statement: bytes, client: ClientId, project: bytes) -> list[tuple[bytes, int]]:
-    """Return (item id, version) of all that a statement calls exposed, unconfirmed or unknown in a project.
+def own_statement(statement: bytes, client: ClientId) -> tuple[Signed[Statement], tuple[VersionVerdict, ...]]:
+    """Verify a statement's file as one of this client's, and return it with its rows.
 
     Args:
         statement: its file.
         client: who must have stated it.
-        project: 16 bytes.
 
     Raises:
         FormatError: not a statement's file.
         SignatureError, LedgerError: not signed by an issuer of this client's, or its rows are not those that it signs.
     """
     _, certificate = open_certified(statement_frame(statement), Statement, client)
-    _, rows = read_statement(statement, certificate.message.issuer)
+    return read_statement(statement, certificate.message.issuer)
+
+
+def exposed_versions(rows: Iterable[VersionVerdict], project: bytes) -> list[tuple[bytes, int]]:
+    """Return (item id, version) of all that a statement's rows call exposed, unconfirmed or unknown in a project."""
     return [(row.item, row.version) for row in rows if row.verdict in EXPOSED and row.project == project]
 
 
@@ -95,6 +101,7 @@ def rekey(
         ShreddedError, StoreError, KeystoreError: as sealing.
     """
     plan = plan_rekey(origin, items)
+    target = replace(target, read_back=True)
     meter = Meter(progress, len(plan.versions), plan.payload_bytes)
     made: list[tuple[bytes, int]] = []
     faults: list[ExportFault] = []

@@ -51,10 +51,29 @@ class LeaseRow:
     revoked: bool
 
 
-def set_frozen(database: Database, project: bytes, *, frozen: bool, now: datetime) -> Frozen:
-    """Stop a project's releases, or allow them again, inside a transaction; return the entry to record with it."""
+def set_frozen(
+    database: Database, project: bytes, *, frozen: bool, now: datetime, contains: bytes | None = None
+) -> Frozen:
+    """Stop a project's releases, or allow them again, inside a transaction; return the entry to record with it.
+
+    Args:
+        database: open `client.db`.
+        project: 16 bytes.
+        frozen: which of both.
+        now: the client's time.
+        contains: hash of the statement that is being contained: what that froze, it may thaw. Whoever freezes or thaws
+            after it answers for the project again.
+    """
     database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(frozen), project)
+    database.execute("DELETE FROM meta WHERE key = ?", frozen_mark(project))
+    if contains is not None:
+        database.set_meta(frozen_mark(project), contains)
     return Frozen(at=now, project=project, frozen=frozen)
+
+
+def frozen_mark(project: bytes) -> str:
+    """Return under which name `meta` says which statement's containment froze a project."""
+    return f"contained/{project.hex()}"
 
 
 class State:
@@ -84,16 +103,25 @@ class State:
         Raises:
             ClockError: the clock is behind a time that this issuer already acted at, by more than the skew.
         """
-        reading = truncate(reading)
-        seen = self._database.meta("clock_ms")
-        if seen is not None:
-            high = from_ms(int.from_bytes(seen, "big"))
-            if reading < high - CLOCK_SKEW:
-                raise ClockError(f"the clock says {reading.isoformat()}, but {high.isoformat()} has passed already")
-            reading = max(reading, high)
+        reading = self.peek(reading)
         if reading < self._certificate.expires_at:
             self._database.set_meta("clock_ms", to_ms(reading).to_bytes(8, "big"))
         return reading
+
+    def peek(self, reading: datetime) -> datetime:
+        """Return the issuer's time as `tick` does, and remember nothing.
+
+        Raises:
+            ClockError: as `tick`.
+        """
+        reading = truncate(reading)
+        seen = self._database.meta("clock_ms")
+        if seen is None:
+            return reading
+        high = from_ms(int.from_bytes(seen, "big"))
+        if reading < high - CLOCK_SKEW:
+            raise ClockError(f"the clock says {reading.isoformat()}, but {high.isoformat()} has passed already")
+        return max(reading, high)
 
     def is_enrolled(self, contractor: bytes) -> bool:
         """Tell whether a contractor key was ever enrolled."""

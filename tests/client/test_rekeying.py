@@ -11,6 +11,7 @@ from labelvault.envelope.seal import open_item
 from labelvault.errors import DecryptionError, FormatError, ProjectError, ShreddedError, SignatureError, TamperedError
 from labelvault.keys.kek import unwrap_dek, wrap_context
 from labelvault.ledger.entries import Dropped, Released, Sealed
+from labelvault.wire.ids import ProjectId
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from tests.client.killing import steps_done
 from tests.client.test_large import content_of, put
@@ -20,14 +21,14 @@ from tests.world import MINUTE, World, dump, entries, lease_outer, rows, write_f
 MIB = 1024 * 1024
 
 
-def dek(world: World, item: bytes, version: int) -> tuple[ItemHeader, bytes, bytes]:
+def dek(lab: Client, item: bytes, version: int) -> tuple[ItemHeader, bytes, bytes]:
     """Header, digest and DEK of a version, as whoever a lease was released to has them."""
-    digest, wrapped, kek_id, generation = world.lab.database.rows(
+    digest, wrapped, kek_id, generation = lab.database.rows(
         "SELECT digest, wrapped, kek_id, kek_generation FROM versions WHERE item = ? AND version = ?", item, version
     )[0]
-    project = world.project.project_id
-    header = ItemHeader(ITEM_FORMAT, world.lab.client_id, project, item, version)
-    kek = world.lab.keks.load(project, bytes(kek_id), generation)
+    project = ProjectId(bytes(lab.database.scalar("SELECT project FROM items WHERE item = ?", item)))
+    header = ItemHeader(ITEM_FORMAT, lab.client_id, project, item, version)
+    kek = lab.keks.load(project, bytes(kek_id), generation)
     return header, digest, unwrap_dek(kek, wrapped, wrap_context(header.encode(), digest, kek_id, generation)).reveal()
 
 
@@ -39,13 +40,13 @@ def current(world: World) -> dict[bytes, int]:
 def test_G3_an_exposed_key_opens_nothing_of_the_new_version(world: World) -> None:
     """Same content, metadata and batch; another DEK, number, digest and ledger entry; the old one opens as before."""
     task, before = world.task(), len(entries(world, Sealed))
-    stolen = dek(world, task, 1)
+    stolen = dek(world.lab, task, 1)
     told: list[int] = []
     report = world.project.rekey([task], lambda progress: told.append(progress.done))
     assert (report.versions, report.done, report.faults, told) == (((task, 2),), 0, (), [1])
     assert current(world)[task] == 2
     assert [entry.version for entry in entries(world, Sealed)[before:]] == [2]
-    header, digest, fresh = dek(world, task, 2)
+    header, digest, fresh = dek(world.lab, task, 2)
     assert fresh != stolen[2]
     stored = world.relay().read_item(world.lab.client_id, task, 2, 0, MIB)
     opened = open_item(stored.header, stored.data, SecretBytes(fresh), expected=header, digest=digest)
