@@ -16,6 +16,8 @@ import pytest
 from labelvault.client import Limits, Scope
 from labelvault.client.ahead import issue
 from labelvault.contractor import Contractor, Membership
+from labelvault.contractor.opening import make_request
+from labelvault.crypto.hpke import OneTimeKey
 from labelvault.errors import (
     EnrolmentError,
     FormatError,
@@ -219,6 +221,22 @@ def test_L6_kept_prekeys_have_a_bound_and_go_when_they_expire(world: World) -> N
     world.relay().post(issuer_mailbox(world.lab.client_id), b"junk")
     issuer.answer()
     assert dump(world.client_db)["prekey_bundles"] == []
+
+
+def test_collecting_prekeys_takes_them_once_and_leaves_all_else_waiting(world: World) -> None:
+    """Bundles are kept and acknowledged; a request, junk, and what is no bundle by its words wait for the issuer."""
+    me, joined = worker(world)
+    (bundle,) = unpack_frames(me.ahead.make_prekeys(1))
+    request = make_request(joined, identity(me), world.task(), OneTimeKey.generate().public_key, world.clock())
+    mailbox, relay = issuer_mailbox(world.lab.client_id), world.relay()
+    for data in (request.data, bundle, b"junk", bundle[:-1]):
+        relay.post(mailbox, data)
+    issuer = world.issuer()
+    assert issuer.ahead.collect() == 1
+    assert len(dump(world.client_db)["prekey_bundles"]) == 1
+    assert [data for _, data in relay.fetch(mailbox, after=0, limit=9)] == [request.data, b"junk", bundle[:-1]]
+    assert issuer.ahead.collect() == 0
+    assert issuer.answer().released == 1
 
 
 def test_without_a_vault_leases_are_issued_all_the_same(world: World) -> None:

@@ -16,7 +16,7 @@ from labelvault.crypto.sign import SigningKey
 from labelvault.errors import ForkError, FormatError, LedgerError, SignatureError
 from labelvault.ledger.checkpoint import Checkpoint, issuer_key_name, ledger_origin, sign_checkpoint
 from labelvault.ledger.entries import MAX_ENTRY_BYTES, Entry, Sealed, encode_entry
-from labelvault.ledger.export import VerifiedLedger, export_ledger, verify_export
+from labelvault.ledger.export import VerifiedLedger, claims, export_ledger, verify_export
 from labelvault.ledger.note import MAX_NOTE_CHARACTERS
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -254,3 +254,27 @@ def test_errors_name_no_content() -> None:
         with pytest.raises((FormatError, LedgerError)) as caught:
             check(data)
         assert not re.search("not-to-be", str(caught.value))
+
+
+def test_claims_are_the_note_its_checkpoint_and_the_first_entry() -> None:
+    """What an export says of itself is read without any key, so that the right one can be looked up."""
+    note, checkpoint, first = claims(EXPORT)
+    assert (note, first) == (NOTE, ENTRIES[0])
+    assert checkpoint == Checkpoint(ORIGIN, 7, merkle_root([leaf_hash(entry) for entry in RAW]))
+    one = export_ledger(RAW[:1], note_over(RAW, 1))
+    assert claims(one)[1:] == (Checkpoint(ORIGIN, 1, leaf_hash(RAW[0])), ENTRIES[0])
+
+
+def test_claims_of_an_empty_ledger_have_no_entry() -> None:
+    """Its checkpoint is all there is."""
+    empty = note_over([])
+    assert claims(export_ledger([], empty)) == (empty, Checkpoint(ORIGIN, 0, merkle_root([])), None)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"{}\n", EXPORT.replace(b'{"entry"', b'{"entri"', 1), EXPORT[:-20] + b"\n"]
+)
+def test_claims_of_what_is_no_export_are_refused(data: bytes) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(FormatError):
+        claims(data)

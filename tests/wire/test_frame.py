@@ -17,6 +17,7 @@ from labelvault.wire.frame import (
     frame_hash,
     open_frame,
     parse_frame,
+    parse_to_sign,
     sign_message,
 )
 from labelvault.wire.messages import Card, Grant, Lease, OpenRequest, Receipt
@@ -267,3 +268,43 @@ def test_message_is_not_parsed_before_its_signature_is_checked() -> None:
         open_frame(encode_record(replace(SIGNED.frame, body=b"\xc1")), Receipt, world.HELPER.public_key)
     with pytest.raises(FormatError):
         open_frame(resigned(SIGNED.frame, world.HELPER, body=b"\xc1"), Receipt, world.HELPER.public_key)
+
+
+def to_sign(message: Any, signer: SigningKey, cosignature: bytes = b"") -> bytes:
+    """What `sign_message` hands to a signer."""
+    taken: list[bytes] = []
+
+    class Spy:
+        public_key = signer.public_key
+
+        def sign(self, data: bytes) -> bytes:
+            taken.append(data)
+            return bytes(64)
+
+    sign_message(message, Spy(), cosignature)
+    (data,) = taken
+    return data
+
+
+@pytest.mark.parametrize("signed", [SIGNED, COSIGNED], ids=["plain", "cosigned"])
+def test_what_a_signer_is_given_parses_back(signed: Any) -> None:
+    """A signer that looks at what it signs sees every field of the frame; the signature is not there yet."""
+    key = world.DESK if signed is COSIGNED else world.HELPER
+    data = to_sign(signed.message, key, signed.frame.cosignature)
+    assert parse_to_sign(data) == replace(signed.frame, signature=bytes(64))
+    assert key.sign(data) == signed.frame.signature
+
+
+@pytest.mark.parametrize("signed", [SIGNED, COSIGNED], ids=["plain", "cosigned"])
+def test_P1_a_signer_parses_nothing_else(signed: Any) -> None:
+    """Cut anywhere, extended, without its label or under another, or under a type that is no text: refused."""
+    data = to_sign(signed.message, world.DESK, signed.frame.cosignature)
+    label = b"labelvault/v1/frame\0"
+    assert data.startswith(label)
+    rest = data.removeprefix(label)
+    faults = [data[:size] for size in range(len(data) - len(signed.frame.cosignature))]
+    faults += [data + bytes(1), data + bytes(64), rest, b"", label, b"labelvault/v1/frame-cosignature\0" + rest]
+    faults += [label + rest[:1] + b"\xff" + rest[2:], label + bytes([rest[0] + 1]) + rest[1:], label + label + rest]
+    for fault in faults:
+        with pytest.raises(FormatError):
+            parse_to_sign(fault)
