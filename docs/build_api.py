@@ -21,6 +21,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "labelvault.client": (),
     "labelvault.contractor": (),
     "labelvault.auditor": (),
+    "labelvault.witness": (),
     "labelvault.vendor": (),
     "labelvault.vendor.http_limits": ("HttpLimits",),
     "labelvault.vendor.http_callers": ("Caller",),

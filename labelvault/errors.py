@@ -194,12 +194,20 @@ class ForkError(LedgerError):
     Attributes:
         older: the signed checkpoint that was seen before, as text.
         newer: the signed checkpoint that contradicts it, as text.
+        kept: the files that a witness keeps them in, in this order; none where nobody keeps them.
     """
 
-    def __init__(self, message: str, older: str, newer: str) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, older: str, newer: str, kept: tuple[str, ...] = (), *, next_step: str | None = None
+    ) -> None:
+        super().__init__(message, next_step=next_step)
         self.older = older
         self.newer = newer
+        self.kept = kept
+
+
+class QuorumError(LedgerError):
+    """Fewer witnesses than were asked for cosigned a ledger."""
 
 
 class StatementError(LedgerError):

@@ -72,6 +72,7 @@ def verify_ledger(
             raise LedgerError("a ledger does not begin with its certificate")
         check_public_key(longest.first.issuer)
         issuer = longest.first.issuer
+    ledger = verify_export(longest.data, origin=origin, name=name, public_key=issuer)
     for each in same[1:]:
-        verify_export(longest.data, origin=origin, name=name, public_key=issuer, older=each.note)
-    return verify_export(longest.data, origin=origin, name=name, public_key=issuer)
+        ledger.check_continues(each.note, name=name, public_key=issuer)
+    return ledger

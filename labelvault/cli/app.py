@@ -23,6 +23,7 @@ _GROUPS: Final = {
         "labelvault.cli.verify_statement",
         "Anyone: recompute an exposure statement from exported ledgers.",
     ),
+    "ledger": ("labelvault.cli.ledger", "Anyone: verify a client's ledger, or be a witness that cosigns it."),
     "doctor": ("labelvault.cli.doctor", "Look whether homes, machine and vault are in order."),
     "completion": ("labelvault.cli.completion", "Make bash, zsh or fish complete commands, names and ids."),
     "drill": ("labelvault.cli.drill", "The attacker: try every key in stolen folders on everything."),

@@ -22,6 +22,7 @@ from labelvault.cli import (
     client_seal,
     client_seal_file,
     client_versions,
+    client_witness,
 )
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.groups import Group
@@ -102,3 +103,4 @@ client_list.add_to(command)
 client_honey.add_to(command)
 client_keys.add_to(command)
 client_ledger.add_to(client_issuer.ledger)
+client_witness.add_to(client_issuer.ledger)

@@ -113,6 +113,7 @@ def verify(against: Path | None, output: Path | None, home: Path, passphrase: Pa
     older = read_text(against) if against is not None else None
     with opened(home, passphrase) as client:
         summary = client.verify_ledger(older)
+        cosigned = client.cosigned()
     if output is not None:
         write_output(output, summary.checkpoint.encode())
     facts = {
@@ -121,6 +122,7 @@ def verify(against: Path | None, output: Path | None, home: Path, passphrase: Pa
         "checkpoint": summary.checkpoint,
         "verifier_key": summary.verifier_key,
         "consistent_with": against,
+        "cosigned": None if cosigned is None else cosigned.size,
         "before": [
             {"size": each.size, "origin": each.origin, "checkpoint": each.checkpoint, "verifier_key": each.verifier_key}
             for each in summary.before
@@ -131,21 +133,28 @@ def verify(against: Path | None, output: Path | None, home: Path, passphrase: Pa
         ("origin", summary.origin),
         ("verifier key", summary.verifier_key),
     ]
+    if cosigned is not None:
+        rows.append(("cosigned", f"the first {cosigned.size} entries, by witnesses"))
     rows += [("before a restore", f"{each.size} entries of {each.origin}") for each in summary.before]
     if against is not None:
         rows.append(("extends", str(against)))
     out.result(facts, facts_table(rows), "The ledger holds together.")
 
 
-@ledger.command(epilog=examples("labelvault client ledger export -o ledger.bin"))
+@ledger.command(
+    epilog=examples(
+        "labelvault client ledger export -o ledger.jsonl", "labelvault client ledger export --cosigned -o ledger.jsonl"
+    )
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Where to write it.")
 @click.option(
     "--epoch", type=HexId(16), metavar="ID", help="An older ledger, from before a restore. [default: the newest]"
 )
+@click.option("--cosigned", is_flag=True, help="Only as far as witnesses cosigned it, with their lines.")
 @client_options
-def export(output: Path, epoch: bytes | None, home: Path, passphrase: Passphrase, out: Output) -> None:
+def export(output: Path, epoch: bytes | None, cosigned: bool, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Write the whole ledger and its checkpoint, to be verified offline. It names ids, not texts."""
     with opened(home, passphrase) as client:
-        data = client.export_ledger(epoch)
+        data = client.export_cosigned(epoch) if cosigned else client.export_ledger(epoch)
     write_output(output, data)
     out.result({"export": output, "bytes": len(data)}, f"Wrote {output}: {len(data)} bytes.")

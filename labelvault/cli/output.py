@@ -13,7 +13,7 @@ from rich.text import Text
 
 from labelvault.cli.exits import outcome_of
 from labelvault.cli.listing import Id, Listing
-from labelvault.errors import DeniedError, LabelVaultError
+from labelvault.errors import DeniedError, ForkError, LabelVaultError
 
 PIPED_COLUMNS: Final = 120
 """The width where neither a terminal nor `COLUMNS` says one."""
@@ -75,8 +75,12 @@ class Output:
     def library_error(self, error: LabelVaultError) -> int:
         """Say what went wrong and what to do next, and return the exit code."""
         outcome = outcome_of(error)
-        code = error.code if isinstance(error, DeniedError) else None
-        self.failed(type(error).__name__, str(error), outcome.next, code)
+        facts: dict[str, object] = {}
+        if isinstance(error, DeniedError):
+            facts["code"] = error.code
+        if isinstance(error, ForkError) and error.kept:
+            facts["older"], facts["newer"] = error.kept
+        self.failed(type(error).__name__, str(error), outcome.next, facts)
         return outcome.code
 
     def note(self, text: str | Text) -> None:
@@ -87,21 +91,23 @@ class Output:
         """Print one line of warning on stderr."""
         self._err.print(Text.assemble(("Warning: ", "bold magenta"), cell(text)))
 
-    def failed(self, kind: str, message: str, hint: str, code: str | None = None) -> None:
+    def failed(self, kind: str, message: str, hint: str, facts: Mapping[str, object] | None = None) -> None:
         """Say what went wrong and what to do next: two lines on stderr, or an error object on stdout.
 
         Args:
             kind: the error's class.
             message: what went wrong.
             hint: what to do next.
-            code: of a denial.
+            facts: a denial's code; the files of a fork's two checkpoints.
         """
         if self.as_json:
-            denial = {"code": code} if code is not None else {}
             event = {"event": "error"} if self.as_events else {}
-            self.json({**event, "error": {"kind": kind, "message": message, "next": hint, **denial}})
+            self.json({**event, "error": {"kind": kind, "message": message, "next": hint, **(facts or {})}})
             return
         self._err.print(Text.assemble(("Error: ", "bold red"), cell(message)), soft_wrap=True)
+        for name in ("older", "newer"):
+            if facts and name in facts:
+                self._err.print(Text.assemble((f"{name}: ", "bold red"), cell(facts[name])), soft_wrap=True)
         self._err.print(Text.assemble(("Next: ", "bold"), cell(hint)), soft_wrap=True)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from labelvault.client import backuprecords, browsing, ledgers, rerooting
+from labelvault.client import backuprecords, browsing, cosigning, ledgers, rerooting
 from labelvault.client.backup import back_up, back_up_to_vault
 from labelvault.client.browsing import LedgerLine
 from labelvault.client.home import create_home, read_vault_address
-from labelvault.client.records import BackupRecord, BackupReport, LedgerSummary
+from labelvault.client.records import BackupRecord, BackupReport, CosignedLedger, LedgerSummary
 from labelvault.crypto.sign import SigningKey
 from labelvault.database import Database
 from labelvault.errors import KeystoreError, StoreError
@@ -25,6 +25,7 @@ from labelvault.keys.kek import KekFiles
 from labelvault.keys.root import RootKey, RootKeyProvider
 from labelvault.keys.token import read_token
 from labelvault.ledger.checkpoint import issuer_key_name
+from labelvault.ledger.cosignature import CosignerKey
 from labelvault.ledger.entries import Entry
 from labelvault.relay import Relay, open_relay
 from labelvault.relay.local import utc_now
@@ -250,6 +251,49 @@ class OpenedClient:
         data = ledger.export()
         ledger.verify(data)
         return data
+
+    def prove_ledger(self, old: int, epoch: bytes | None = None) -> bytes:
+        """Return the newest checkpoint, with the proof that it continues an older one: what a witness is given.
+
+        Args:
+            old: entries that the witness saw; 0 if none.
+            epoch: of an older ledger, from before a restore, 16 bytes; None for the newest.
+
+        Raises:
+            LedgerError: there is none of this epoch, or it never had so many entries, or it does not hold together.
+        """
+        return cosigning.prove(ledgers.ledger_of(self.ledgers(), epoch), old)
+
+    def add_cosignatures(self, note: str, witnesses: Sequence[CosignerKey]) -> CosignedLedger:
+        """Keep what witnesses say of a checkpoint, verified.
+
+        Args:
+            note: the checkpoint with their lines.
+            witnesses: whose lines are kept.
+
+        Raises:
+            ForkError: our issuer signed it, and it is not of our ledger: the key, or a copy of this home, is in use
+                elsewhere. Carries it, and our newest.
+            LedgerError: about another ledger, or none of them cosigned it.
+            SignatureError, FormatError: no note, or a signature in it is not valid.
+        """
+        return cosigning.add_cosignatures(self.database, self.ledgers(), note, witnesses)
+
+    def cosigned(self, epoch: bytes | None = None) -> CosignedLedger | None:
+        """Return the largest checkpoint that a witness cosigned, or None if there is none.
+
+        Raises:
+            LedgerError: there is no ledger of this epoch.
+        """
+        return cosigning.newest_cosigned(self.database, ledgers.ledger_of(self.ledgers(), epoch))
+
+    def export_cosigned(self, epoch: bytes | None = None) -> bytes:
+        """Return a ledger as far as witnesses cosigned it, with the checkpoint that they cosigned.
+
+        Raises:
+            LedgerError: nobody cosigned any of it, there is none of this epoch, or it does not hold together.
+        """
+        return cosigning.cosigned_export(self.database, ledgers.ledger_of(self.ledgers(), epoch))
 
     def ledgers(self) -> list[ledgers.KnownLedger]:
         """Return all ledgers, oldest first: one for each epoch, as far as it is known."""

@@ -350,6 +350,21 @@ class LedgerSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class CosignedLedger:
+    """How far witnesses cosigned a ledger.
+
+    Attributes:
+        origin: which.
+        size: entries under the checkpoint.
+        note: the checkpoint, with the cosignatures.
+    """
+
+    origin: str
+    size: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatedItem:
     """An item version that the ledger states as open at a surface.
 

@@ -87,6 +87,9 @@ CREATE TABLE ledger_nodes (
   PRIMARY KEY (epoch, level, position)
 ) WITHOUT ROWID;
 CREATE TABLE ledger_checkpoints (epoch BLOB PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE ledger_cosigned (
+  epoch BLOB NOT NULL, size INTEGER NOT NULL, note TEXT NOT NULL, PRIMARY KEY (epoch, size)
+) WITHOUT ROWID;
 CREATE TABLE backups (
   chain BLOB PRIMARY KEY, place TEXT NOT NULL, root BLOB NOT NULL, begun_ms INTEGER NOT NULL,
   newest_ms INTEGER NOT NULL, done_ms INTEGER, version INTEGER

@@ -49,6 +49,22 @@ class VerifiedLedger:
     note: str
     leaves: tuple[bytes, ...]
 
+    def check_continues(self, older: str, *, name: str, public_key: bytes) -> None:
+        """Check that the ledger continues a checkpoint of it that someone kept.
+
+        Args:
+            older: the signed note.
+            name: the issuer's key name.
+            public_key: the issuer's 32-byte key.
+
+        Raises:
+            SignatureError, FormatError, LedgerError: the note is not this issuer's, or about another ledger.
+            ForkError: it does not continue it; carries both signed checkpoints.
+        """
+        fault = _discontinuity(verify_checkpoint(older, name, public_key, self.checkpoint.origin), self.leaves)
+        if fault:
+            raise ForkError(fault, older, self.note)
+
 
 def export_ledger(entries: Iterable[bytes], note: str) -> bytes:
     """Return a ledger as one file.
@@ -106,13 +122,11 @@ def verify_export(
     leaves = [leaf_hash(entry) for entry in raw]
     if root_of_leaves(leaves) != checkpoint.root:
         raise LedgerError("entries were reordered or rewritten: they do not give the checkpoint's root")
+    entries = tuple(_decode(entry, index) for index, entry in enumerate(raw))
+    ledger = VerifiedLedger(entries, checkpoint, note, tuple(leaves))
     if older is not None:
-        fault = _discontinuity(verify_checkpoint(older, name, public_key, origin), leaves)
-        if fault:
-            raise ForkError(fault, older, note)
-    return VerifiedLedger(
-        tuple(_decode(entry, index) for index, entry in enumerate(raw)), checkpoint, note, tuple(leaves)
-    )
+        ledger.check_continues(older, name=name, public_key=public_key)
+    return ledger
 
 
 def claims(data: bytes) -> tuple[str, Checkpoint, Entry | None]:

@@ -13,7 +13,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final, TypeVar
 
 from labelvault.crypto.verify import check_public_key, verify
 from labelvault.errors import FormatError, LedgerError
@@ -26,7 +26,6 @@ MAX_SIGNATURES: Final = 16
 MAX_NAME_CHARACTERS: Final = 200
 KEY_ID_BYTES: Final = 4
 
-_ED25519: Final = b"\x01"
 _MARK: Final = "\N{EM DASH} "
 
 
@@ -35,9 +34,12 @@ class VerifierKey:
     """A key that signs notes, and the name that it signs under.
 
     Attributes:
+        ALGORITHM: the signature type's byte.
         name: not empty, without spaces or plus signs.
         public_key: 32 bytes, Ed25519.
     """
+
+    ALGORITHM: ClassVar[bytes] = b"\x01"
 
     name: str
     public_key: bytes
@@ -49,15 +51,27 @@ class VerifierKey:
     @property
     def key_id(self) -> bytes:
         """The 4 bytes that signature lines carry: they find a key, and prove nothing."""
-        hashed = hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key)
+        hashed = hashlib.sha256(self.name.encode() + b"\n" + self.ALGORITHM + self.public_key)
         return hashed.digest()[:KEY_ID_BYTES]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{_to_base64(_ED25519 + self.public_key)}"
+        return f"{self.name}+{self.key_id.hex()}+{to_base64(self.ALGORITHM + self.public_key)}"
+
+
+_Key = TypeVar("_Key", bound=VerifierKey)
 
 
 def parse_verifier_key(text: str) -> VerifierKey:
     """Read `name+hash+base64`, the form in which a verifier is configured with a key.
+
+    Raises:
+        FormatError, SignatureError: as `parse_key`.
+    """
+    return parse_key(VerifierKey, text)
+
+
+def parse_key(kind: type[_Key], text: str) -> _Key:
+    """Read a key of one kind.
 
     Raises:
         FormatError: another form, another algorithm, or a hash that does not belong to the key.
@@ -67,10 +81,10 @@ def parse_verifier_key(text: str) -> VerifierKey:
     parts = text.split("+", 2)
     if len(parts) != 3:
         raise FormatError("a verifier key is name+hash+base64")
-    key = VerifierKey(parts[0], _from_base64(parts[2])[1:])
+    key = kind(parts[0], from_base64(parts[2])[1:])
     # One comparison for the hash, the algorithm's byte, and any second spelling of either.
     if str(key) != text:
-        raise FormatError("not the verifier key of an Ed25519 key")
+        raise FormatError(f"not the verifier key of an Ed25519 key of type {kind.ALGORITHM.hex()}")
     return key
 
 
@@ -90,8 +104,8 @@ def sign_note(text: str, name: str, signer: Signer) -> str:
         SignatureError: the signer's public key is not valid.
     """
     key = VerifierKey(name, signer.public_key)
-    note = f"{text}\n{_MARK}{name} {_to_base64(key.key_id + signer.sign(_encode(text)))}\n"
-    if _split(note)[0] != text:
+    note = f"{text}\n{signature_line(name, key.key_id, signer.sign(_encode(text)))}"
+    if split_note(note)[0] != text:
         raise FormatError("a note's text ends in a newline")
     return note
 
@@ -108,16 +122,30 @@ def open_note(note: str, key: VerifierKey) -> str:
         LedgerError: no signature line, or more than one, is by this key's name and id.
         SignatureError: the signature does not verify.
     """
-    text, signatures = _split(note)
-    own = [value for name, key_id, value in signatures if (name, key_id) == (key.name, key.key_id)]
+    text, signatures = split_note(note)
+    own = signatures_by(key, signatures)
     if len(own) != 1:
         raise LedgerError(f"{len(own)} signatures by the key of this ledger, not one")
     verify(key.public_key, _encode(text), own[0])
     return text
 
 
-def _split(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
-    """Split a note into its text and (name, key id, signature) for every signature line."""
+def signatures_by(key: VerifierKey, signatures: list[tuple[str, bytes, bytes]]) -> list[bytes]:
+    """Return what stands in the lines of one key; nothing of it is verified."""
+    return [value for name, key_id, value in signatures if (name, key_id) == (key.name, key.key_id)]
+
+
+def signature_line(name: str, key_id: bytes, signature: bytes) -> str:
+    """Return the line of a signature, with its newline."""
+    return f"{_MARK}{name} {to_base64(key_id + signature)}\n"
+
+
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """Split a note into its text and (name, key id, signature) for every signature line.
+
+    Raises:
+        FormatError: not a note, or over a bound.
+    """
     if len(note) > MAX_NOTE_CHARACTERS:
         raise FormatError(f"a note of more than {MAX_NOTE_CHARACTERS} characters")
     # The text may hold empty lines; the last one ends it.
@@ -135,7 +163,7 @@ def _signature_line(line: str) -> tuple[str, bytes, bytes]:
     if not line.startswith(_MARK) or len(parts) != 2:
         raise FormatError("a signature line is a dash, a name and a signature")
     _check_name(parts[0])
-    value = _from_base64(parts[1])
+    value = from_base64(parts[1])
     if len(value) <= KEY_ID_BYTES:
         raise FormatError("a signature line without a signature")
     return parts[0], value[:KEY_ID_BYTES], value[KEY_ID_BYTES:]
@@ -158,16 +186,21 @@ def _encode(text: str) -> bytes:
         raise FormatError("a note that has no UTF-8 form") from error
 
 
-def _to_base64(value: bytes) -> str:
+def to_base64(value: bytes) -> str:
+    """Encode as standard base64 (RFC 4648, section 4)."""
     return base64.b64encode(value).decode()
 
 
-def _from_base64(text: str) -> bytes:
-    """Decode standard base64 (RFC 4648, section 4), in its one canonical form."""
+def from_base64(text: str) -> bytes:
+    """Decode standard base64 (RFC 4648, section 4), in its one canonical form.
+
+    Raises:
+        FormatError: it is in another.
+    """
     try:
         value = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise FormatError("not base64") from error
-    if _to_base64(value) != text:
+    if to_base64(value) != text:
         raise FormatError("not canonical base64")
     return value

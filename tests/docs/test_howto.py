@@ -22,6 +22,11 @@ umask 077
 labelvault() {
     case "$1" in
         client|contractor) command labelvault "$@" --passphrase-file ~/passphrase ;;
+        ledger)
+            case "$2" in
+                init|cosign) command labelvault "$@" --passphrase-file ~/passphrase ;;
+                *) command labelvault "$@" ;;
+            esac ;;
         *) command labelvault "$@" ;;
     esac
 }
@@ -103,6 +108,7 @@ def for_the_vendor(reader: Reader) -> None:
 
 
 WORLDS: Final = {
+    "howto-auditor.md": (for_the_vendor, {}),
     "howto-client.md": (for_the_client, {}),
     "howto-contractor.md": (
         for_the_contractor,
