@@ -15,7 +15,14 @@ import pytest
 
 from labelvault.errors import KeystoreError, KeystoreForeignError
 from labelvault.keys import files
-from labelvault.keys.files import erase_file, make_private_dir, read_private, write_private
+from labelvault.keys.files import (
+    erase_file,
+    make_private_dir,
+    move_private,
+    read_private,
+    remove_dir,
+    write_private,
+)
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
 CALLS = ("open", "fchmod", "write", "fsync", "close", "rename", "link", "unlink")
@@ -351,3 +358,64 @@ def test_C3_failed_erase_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, name, failing)
     with pytest.raises(KeystoreError, match="broken disk"):
         erase_file(tmp_path / "key")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_erasing_what_is_no_file_of_ours_writes_over_nothing(tmp_path: Path, overwrite: bool) -> None:
+    """A symlink's target and another name of the file's keep their bytes, unless those are to be overwritten."""
+    (tmp_path / "target").write_bytes(OLD)
+    (tmp_path / "symlink").symlink_to("target")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("symlink", "fifo"):
+        erase_file(tmp_path / name, overwrite=overwrite)
+    assert os.listdir(tmp_path) == ["target"]
+    assert (tmp_path / "target").read_bytes() == OLD
+    os.link(tmp_path / "target", tmp_path / "witness")
+    erase_file(tmp_path / "target", overwrite=overwrite)
+    assert (tmp_path / "witness").read_bytes() == (bytes(len(OLD)) if overwrite else OLD)
+
+
+def test_moving_replaces_a_file_and_refuses_what_it_can_not_do(tmp_path: Path) -> None:
+    """Into another directory, over a file; never over a directory that holds something, nor from nowhere."""
+    (tmp_path / "there").mkdir()
+    write_private(tmp_path / "key", NEW, replace=False)
+    write_private(tmp_path / "there" / "key", OLD, replace=False)
+    move_private(tmp_path / "key", tmp_path / "there" / "key")
+    assert (os.listdir(tmp_path), (tmp_path / "there" / "key").read_bytes()) == (["there"], NEW)
+    with pytest.raises(KeystoreError, match="nowhere can't be moved to .*key: No such file"):
+        move_private(tmp_path / "nowhere", tmp_path / "there" / "key")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(KeystoreError, match="can't be moved"):
+        move_private(tmp_path / "other", tmp_path / "there")
+    assert (tmp_path / "there" / "key").read_bytes() == NEW
+
+
+def test_C6_a_directory_goes_with_the_bytes_of_its_files(tmp_path: Path) -> None:
+    """Every file is overwritten first; a directory that holds another stays, and says so; absent is removed."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("one", "two"):
+        write_private(folder / name, OLD, replace=False)
+        os.link(folder / name, tmp_path / name)
+    remove_dir(folder)
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+    assert {(tmp_path / name).read_bytes() for name in ("one", "two")} == {bytes(len(OLD))}
+    remove_dir(folder)
+    (folder / "deeper").mkdir(parents=True)
+    with pytest.raises(KeystoreError, match="folder"):
+        remove_dir(folder)
+    assert (folder / "deeper").is_dir()
+    with pytest.raises(KeystoreError, match="one can't be read: Not a directory"):
+        remove_dir(tmp_path / "one")
+
+
+def test_C3_a_directory_that_can_not_be_removed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody counts it as gone."""
+    (tmp_path / "folder").mkdir()
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "broken disk")
+
+    monkeypatch.setattr(os, "rmdir", failing)
+    with pytest.raises(KeystoreError, match="folder can't be removed: broken disk"):
+        remove_dir(tmp_path / "folder")

@@ -74,6 +74,22 @@ def test_C6_erased_generation_is_gone_and_the_others_stay(files: KekFiles, tmp_p
     files.erase(first.kek_id, 1)
 
 
+def test_generations_are_those_that_have_a_file(files: KekFiles, tmp_path: Path) -> None:
+    """By number, not by name; of this KEK alone; none before the directory is there."""
+    assert files.generations(KEK.kek_id) == []
+    first = kek = files.create(PROJECT)
+    files.create(OTHER)
+    for _ in range(10):
+        kek = files.advance(PROJECT, kek)
+    for name in ("0.kek", "012.kek", "3.kek.tmp", "x.kek"):
+        (tmp_path / "keks" / f"{first.kek_id.hex()}.{name}").write_bytes(b"")
+    files.erase(first.kek_id, 2)
+    assert files.generations(first.kek_id) == [1, *range(3, 12)]
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(KeystoreError, match="can't be read"):
+        KekFiles(tmp_path / "file", ROOT, CLIENT).generations(first.kek_id)
+
+
 def test_F3_kek_file_stands_for_one_client_project_id_and_generation(files: KekFiles, tmp_path: Path) -> None:
     """A file that was put in another's place, in any of the four, does not load."""
     kek = files.create(PROJECT)
