@@ -1,11 +1,11 @@
 """`labelvault client issuer run` and `client ledger verify|export`."""
 
 from pathlib import Path
-from typing import Final
 
 import click
 
 from labelvault.cli.client_home import client_options, opened
+from labelvault.cli.client_watch import Watching, watch_options
 from labelvault.cli.exits import ALARM, OK
 from labelvault.cli.files import read_text, write_output
 from labelvault.cli.groups import Group
@@ -14,8 +14,6 @@ from labelvault.cli.output import Output, facts_table
 from labelvault.cli.signals import told_to_end
 from labelvault.cli.values import HexId
 from labelvault.client import AnswerReport
-
-_ABOUT: Final = {"honey": "a decoy", "not-a-task": "an item that is no task"}
 
 
 def add_to(group: click.Group) -> None:
@@ -32,41 +30,45 @@ def issuer() -> None:
 @issuer.command(
     "run",
     epilog=examples(
-        "labelvault client issuer run --passphrase-file pass", "labelvault client issuer run --once --json"
+        "labelvault client issuer run --passphrase-file pass",
+        "labelvault client issuer run --once --json",
+        "labelvault client issuer run --freeze-on-alarm --event-log events.jsonl \\\n"
+        "    --metrics labelvault.prom --webhook-file webhook",
     ),
 )
 @click.option("--once", is_flag=True, help="Answer what waits in the mailbox, then end.")
 @click.option(
     "--freeze-on-alarm", is_flag=True, help="Freeze a project as soon as somebody asks for one of its decoys."
 )
+@watch_options
 @client_options
-def issuer_run(once: bool, freeze_on_alarm: bool, home: Path, passphrase: Passphrase, out: Output) -> int:
+def issuer_run(
+    once: bool, freeze_on_alarm: bool, watching: Watching, home: Path, passphrase: Passphrase, out: Output
+) -> int:
     """Answer open requests from the vault's mailbox until Ctrl-C or SIGTERM. A vault that is away is tried again.
 
     With --json it prints one object for each pass that did something. If there was an alarm, it exits with 11.
     """
-    alarms = 0
-
-    def show(report: AnswerReport) -> None:
-        nonlocal alarms
-        alarms += sum(report.alarms.values())
-        out.result(_facts(report), _line(report))
-        for about, count in sorted(report.alarms.items()):
-            out.warn(f"ALARM: {count} requests for {_ABOUT[about]}; see: labelvault client ledger show --type alarm")
-
-    with opened(home, passphrase) as client, client.issuer(freeze_on_alarm=freeze_on_alarm) as running:
+    with (
+        opened(home, passphrase) as client,
+        client.issuer(freeze_on_alarm=freeze_on_alarm) as running,
+        watching.over(client, running, out) as watch,
+    ):
         if once:
-            show(running.answer())
-            return ALARM if alarms else OK
-        with told_to_end() as ending, ending.as_event() as stop:
-            out.note("Answering; Ctrl-C ends.")
-            running.run(
-                stop,
-                on_pass=show,
-                on_away=lambda error: out.warn(f"{error}; trying again"),
-            )
-    out.note("Ended.")
-    return ALARM if alarms else OK
+            report = running.answer()
+            out.result(_facts(report), _line(report))
+        else:
+            with told_to_end() as ending, ending.as_event() as stop:
+                out.note("Answering; Ctrl-C ends.")
+                running.run(
+                    stop,
+                    on_pass=lambda report: _show(report, out),
+                    on_away=lambda error: out.warn(f"{error}; trying again"),
+                    on_turn=lambda reached: watch.turn(reachable=reached),
+                )
+    if not once:
+        out.note("Ended.")
+    return ALARM if watching.alarms else OK
 
 
 def _facts(report: AnswerReport) -> dict[str, object]:
@@ -88,6 +90,11 @@ def _line(report: AnswerReport) -> str:
     parts += [f"{report.prekeys} bundles of prekeys"] if report.prekeys else []
     parts.append(f"{report.junk} junk")
     return ", ".join(part for part in parts if part)
+
+
+def _show(report: AnswerReport, out: Output) -> None:
+    if report.handled:
+        out.result(_facts(report), _line(report))
 
 
 @click.group(cls=Group)

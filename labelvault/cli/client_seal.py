@@ -63,7 +63,7 @@ def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphr
 def _sealed(report: SealReport) -> Iterator[Listing | str]:
     yield f"{report.new} new, {report.changed} changed, {report.same} same, {report.gone} gone"
     if report.honey or report.honey_pending:
-        yield f"{report.honey} decoys went along, {report.honey_pending} wait for new items that are no tasks"
+        yield f"Decoys: {report.honey} went along, {report.honey_pending} wait for new items that are no tasks"
     yield _openings(report)
 
 

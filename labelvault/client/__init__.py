@@ -20,6 +20,7 @@ from labelvault.client.containment_records import (
     RevokeStep,
 )
 from labelvault.client.drilling import Loot
+from labelvault.client.events import Event
 from labelvault.client.exposure import ExposureStatement, ItemVerdict, StatedInterval, StatedVersion
 from labelvault.client.exposure_csv import statement_csv
 from labelvault.client.exposure_page import statement_html
@@ -54,6 +55,7 @@ from labelvault.client.records import (
     VersionRecord,
 )
 from labelvault.client.recovering import AtVault, backups_at_vault, restore
+from labelvault.client.watching import Watch
 from labelvault.issuer.ahead import IssuedLease, IssueReport
 from labelvault.issuer.service import AnswerReport, Issuer
 from labelvault.keys.root import PassphraseRoot, RootKey, RootKeyProvider
@@ -77,6 +79,7 @@ __all__ = [
     "ContractorRecord",
     "CosignedLedger",
     "DropStep",
+    "Event",
     "ExportFault",
     "ExportReport",
     "ExposureStatement",
@@ -125,6 +128,7 @@ __all__ = [
     "VersionComparison",
     "VersionRecord",
     "backups_at_vault",
+    "Watch",
     "restore",
     "statement_csv",
     "statement_html",

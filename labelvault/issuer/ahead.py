@@ -85,7 +85,11 @@ class IssueReport:
 
 
 class Ahead:
-    """Issues with prekeys, and says what is revoked, over the parts of one issuer."""
+    """Issues with prekeys, and says what is revoked, over the parts of one issuer.
+
+    Attributes:
+        posted: the newest status that was left at the vault; None before the first.
+    """
 
     def __init__(
         self,
@@ -119,6 +123,7 @@ class Ahead:
         self._now = now
         self._relay = relay
         self._handle = handle
+        self.posted: Signed[Status] | None = None
 
     def issue(
         self,
@@ -224,6 +229,7 @@ class Ahead:
         """
         status = self.status()
         self._relay().post(status_mailbox(ClientId(status.message.client)), status.data)
+        self.posted = status
         return status
 
     def _offered(

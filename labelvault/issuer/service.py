@@ -402,6 +402,7 @@ class Issuer:
         status_every_s: float = STATUS_INTERVAL.total_seconds(),
         on_pass: Callable[[AnswerReport], None] | None = None,
         on_away: Callable[[RelayError | StoreError], None] | None = None,
+        on_turn: Callable[[bool], None] = lambda reached: None,
     ) -> None:
         """Answer until told to stop.
 
@@ -413,6 +414,7 @@ class Issuer:
             on_away: called when the vault can't be reached or a store fails, before a pause after which it is tried
                 again; without it the error is raised. Nothing is lost either way: what was not acknowledged is
                 handled again.
+            on_turn: called after each pass, with True, and after `on_away`, with False; what it raises ends the run.
         """
         away_s = poll_s
         status_due_s = time.monotonic()
@@ -426,12 +428,14 @@ class Issuer:
                 if on_away is None:
                     raise
                 on_away(error)
+                on_turn(False)
                 away_s = min(2 * away_s, _AWAY_MAX_S)
                 stop.wait(away_s)
                 continue
             away_s = poll_s
             if report.handled and on_pass is not None:
                 on_pass(report)
+            on_turn(True)
             stop.wait(poll_s)
 
 

@@ -17,6 +17,7 @@ MAX_REQUEST_LIFETIME: Final = timedelta(minutes=10)
 MAX_LEASE_ITEMS: Final = 256
 MAX_SCOPE_BATCHES: Final = 256
 MAX_SCOPE_ITEMS: Final = 1000
+MAX_LEASE_TTL_S: Final = 7 * 86400
 VAULT_ADDRESS_BYTES: Final = 1000
 LEASE_INFO_LABEL: Final = b"labelvault/v1/lease\0"
 """HPKE info of a lease = this ‖ its outer bytes: the sealed part opens beside no other outer part."""
@@ -116,7 +117,7 @@ class Limits:
     max_open: Annotated[int, UInt(1, 1000)]
     max_total: Annotated[int, UInt(1, 1_000_000)]
     per_hour: Annotated[int, UInt(1, 100_000)]
-    lease_ttl_s: Annotated[int, UInt(1, 7 * 86400)]
+    lease_ttl_s: Annotated[int, UInt(1, MAX_LEASE_TTL_S)]
 
 
 @dataclass(frozen=True, slots=True)
