@@ -51,7 +51,6 @@ def seal(name: str, folder: Path, dry_run: bool, home: Path, passphrase: Passphr
         "changed": report.changed,
         "same": report.same,
         "gone": report.gone,
-        "honey": {"sealed": report.honey, "pending": report.honey_pending},
         **_common(report),
     }
     out.result(facts, *_sealed(report))
@@ -102,11 +101,14 @@ def _planned(plan: SealPlan) -> Iterator[Listing | str]:
         ["batch (hidden)", "tasks#", "sealed now#"],
         [(each.batch, each.tasks, each.sealed) for each in plan.queues],
     )
+    if plan.honey or plan.honey_pending:
+        yield f"Decoys: {plan.honey} more would go along, {plan.honey_pending} would wait"
     yield f"{len(plan.new)} new, {len(plan.changed)} changed, {plan.same} same, {plan.gone} gone; nothing was sealed"
 
 
 def _common(report: SealReport | SealPlan) -> dict[str, object]:
     return {
+        "honey": {"sealed": report.honey, "pending": report.honey_pending},
         "errors": [{"file": error.file, "line": error.line, "message": str(error)} for error in report.errors],
         "openings": [
             {"batch": each.batch, "tasks": each.tasks, "requires": list(each.requires)} for each in report.openings

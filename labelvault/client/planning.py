@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from labelvault.client.honey import count_pending
 from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.client.records import OpeningSummary, QueueSummary, SealPlan
 from labelvault.client.sealing import count_gone, item_metadata, source_hash
@@ -32,6 +33,7 @@ class _Plan:
     sizes: Counter[int] = field(default_factory=Counter)
     tasks: Counter[str] = field(default_factory=Counter)
     sealed: Counter[str] = field(default_factory=Counter)
+    room: int = 0
     groups: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
 
 
@@ -56,6 +58,7 @@ def plan_folder(folder: ProjectFolder, database: Database, project: bytes, floor
         except FormatError as error:
             folder.errors.append(ProjectError(str(error), *source.place))
     openings = tuple(_openings(folder, plan))
+    waiting = count_pending(database, project)
     return SealPlan(
         tuple(sorted(plan.new)),
         tuple(sorted(plan.changed)),
@@ -65,6 +68,8 @@ def plan_folder(folder: ProjectFolder, database: Database, project: bytes, floor
         openings,
         tuple(sorted(plan.sizes.items())),
         tuple(QueueSummary(batch, count, plan.sealed[batch]) for batch, count in sorted(plan.tasks.items())),
+        min(waiting, plan.room),
+        max(0, waiting - plan.room),
     )
 
 
@@ -83,6 +88,8 @@ def _take(source: SourceItem, plan: _Plan, database: Database, project: bytes, f
     else:
         (plan.new if known is None else plan.changed).append(source.source)
         plan.sizes[sealed_size(padded_size(size, floor_bytes))] += 1
+        # What decoys go along with: new, in no queue, and in a window.
+        plan.room += known is None and source.kind != "task" and source.large is None
         if source.kind == "task":
             plan.sealed[source.batch or ""] += 1
     # A new item's id is any: it makes what requires it differ from all that the catalog has, as sealing will.

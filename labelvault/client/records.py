@@ -190,6 +190,8 @@ class SealPlan:
         openings: likewise.
         sizes: what the vendor would see of new and changed items: (padded and sealed size in bytes, how many).
         queues: likewise; what is no task stands in none.
+        honey: decoys that would go along at most, at sizes of new or old items in no queue; they are not in `sizes`.
+        honey_pending: decoys that would go on waiting.
     """
 
     new: tuple[str, ...]
@@ -200,6 +202,8 @@ class SealPlan:
     openings: tuple[OpeningSummary, ...]
     sizes: tuple[tuple[int, int], ...]
     queues: tuple[QueueSummary, ...]
+    honey: int = 0
+    honey_pending: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,6 +267,8 @@ def test_decoys_are_listed_and_counted_for_people(world):
     source = world.folder / "more"
     (source / "guidelines").mkdir(parents=True)
     (source / "guidelines" / "more.md").write_text("more of it", encoding="utf-8")
+    ran = world.client("seal", "ferry", source, "--dry-run")
+    assert "Decoys: 1 more would go along, 1 would wait" in ran.out
     assert "Decoys: 1 went along, 1 wait for new items that are no tasks" in world.client("seal", "ferry", source).out
     assert "1 at the vault, 1 wait." in world.client("honey", "ls", "ferry").out
     assert world.client("honey", "plant", "none", "-n", 1).code == 7

@@ -99,10 +99,12 @@ def test_new_decoys_never_outnumber_new_items_of_their_like(template: Path, tmp_
                 guidelines(world, f"{run}-{number}", size=data.draw(st.sampled_from([1, 300, 5000, 70_000])))
             if data.draw(st.booleans()):
                 write_file(world.source, f"tasks/more{run}.jsonl", rows(f"more{run}"))
+            plan = world.project.plan(world.source)
             waited = sum(1 for each in world.project.honey() if each.sealed_at is None)
             report = world.project.seal(world.source)
             assert report.honey == min(waited, fresh)
             assert report.honey_pending == waited - report.honey
+            assert (plan.honey, plan.honey_pending) == (report.honey, report.honey_pending)
         versions = Counter(entry.item for entry in entries(world, Sealed))
         assert all(versions[item] == 1 for item in sealed(world))
         assert len(world.project.honey()) == planted

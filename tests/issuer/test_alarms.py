@@ -122,6 +122,14 @@ def test_no_alarm_where_something_else_refused_first(world: World, why: str) -> 
     assert entries(world, Alarmed) == []
 
 
+def test_F14_a_desk_needs_no_approval_to_raise_an_alarm(world: World) -> None:
+    """Scope is looked at before presence, so the thief at a desk who tries without its device is noticed too."""
+    item = decoy(world)
+    desk, _, joined = world.desk()
+    assert denial_code(world.issuer().handle(world.ask(desk, joined, item).data)) == "unknown"
+    assert [entry.about for entry in entries(world, Alarmed)] == ["honey"]
+
+
 def test_L6_strangers_raise_no_alarm(world: World) -> None:
     """A request of a key that was never enrolled is junk, whatever it names."""
     item = decoy(world)
