@@ -89,7 +89,7 @@ def task_id(database: Database, project: ProjectId, name: str) -> bytes:
         GrantScopeError: none, or several.
     """
     rows = database.rows(
-        "SELECT item FROM real_items WHERE project = ? AND kind = 'task' AND version IS NOT NULL AND name = ?",
+        "SELECT item FROM items WHERE project = ? AND kind = 'task' AND version IS NOT NULL AND name = ?",
         project,
         name,
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelvault.client import Client, ItemFilter, Scope
+from labelvault.client import Client, ItemFilter, Scope, honey
 from labelvault.errors import DeniedError, GrantScopeError, ProjectError, RelayError, ShreddedError
 from labelvault.ledger.entries import Sealed
 from labelvault.wire.items import parse_header
@@ -113,6 +113,33 @@ def test_new_decoys_never_outnumber_new_items_of_their_like(template: Path, tmp_
         world.lab.verify_ledger()
     finally:
         world.close()
+
+
+def test_sizes_are_those_of_items_in_no_queue_and_of_no_stream(world: World, monkeypatch) -> None:
+    """Neither a task's, which would be the only one without a queue, nor one of what goes alone."""
+    write_file(world.source, "tasks/big.jsonl", rows(*(f"big{number}" for number in range(30)), text="x" * 20_000))
+    guidelines(world, "a", "b", "c", "d")
+    guidelines(world, "e", "f", "g", "h", size=50_000)
+    world.project.plant_honey(8)
+    monkeypatch.setattr(honey, "_MAX_PAYLOAD_BYTES", 40_000)
+    assert world.project.seal(world.source).honey == 8
+    assert {each.payload_bytes or 0 for each in world.project.honey()} <= {
+        item.payload_bytes for item in world.project.items() if item.kind != "task" and item.payload_bytes <= 40_000
+    }
+    assert max(each.payload_bytes or 0 for each in world.project.honey()) < 10_000
+
+
+def test_no_decoy_makes_a_window_too_large(world: World, monkeypatch) -> None:
+    """Those that find no room wait for the next one."""
+    world.project.plant_honey(2)
+    write_file(world.source, "rubrics/a.md", "a")
+    write_file(world.source, "rubrics/b.md", "b")
+    with monkeypatch.context() as patched:
+        patched.setattr(honey, "MAX_WINDOW_BYTES", 1000)
+        report = world.project.seal(world.source)
+    assert (report.new, report.honey, report.honey_pending) == (2, 0, 2)
+    write_file(world.source, "rubrics/c.md", "c")
+    assert world.project.seal(world.source).honey == 1
 
 
 def planted_and_sealed(world: World, count: int = 1) -> list[bytes]:

@@ -25,11 +25,12 @@ from labelvault.issuer.log import Log
 from labelvault.issuer.service import Issuer
 from labelvault.keys.files import write_all
 from labelvault.ledger.entries import Denied
+from labelvault.ledger.tree import leaf_hash
 from labelvault.wire.messages import DENIAL_CODES
 from tests.world import GOLD, GUIDELINE, RUBRIC, TASK, World, write_file
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "events.schema.json").read_text(encoding="utf-8"))
-SECRET = re.compile(rb"ada|eval|w1|how\.md|vault\.db")
+SECRET = re.compile(rb'"ada"|eval|w1|how\.md|vault\.db')
 
 
 def fits(value: Any, schema: dict[str, Any]) -> bool:
@@ -214,15 +215,47 @@ def test_L2_a_ledger_that_was_set_back_is_a_fork(world: World, log: Path) -> Non
     assert kinds(log) == ["freeze", "fork", "fork"]
 
 
-@pytest.mark.parametrize("how", ["entry", "checkpoint", "node"])
+@pytest.mark.parametrize("more", [1, 2])
+def test_L2_a_ledger_that_grew_another_way_is_a_fork(world: World, log: Path, more: int) -> None:
+    """Set back and gone on from there, as large as before or larger: every signature holds, the past does not."""
+    copy = world.folder / "old.db"
+    with closing(sqlite3.connect(world.client_db)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    with world.lab.issuer() as issuer:
+        watched = watch(world, issuer, log)
+        world.lab.freeze("eval")
+        watched.close()
+    world.lab.close()
+    for path in world.home.glob("client.db*"):
+        path.unlink()
+    shutil.copy(copy, world.client_db)
+    world.lab = world.open_client()
+    world.clock.advance(timedelta(seconds=1))
+    for _ in range(more):
+        world.lab.freeze("eval")
+    with world.lab.issuer() as issuer, pytest.raises(LedgerError):
+        watch(world, issuer, log)
+    assert kinds(log) == ["freeze", "fork"]
+
+
+@pytest.mark.parametrize("how", ["entry", "entry and leaf", "checkpoint", "node"])
 def test_L2_a_ledger_that_was_rewritten_is_a_fork(world: World, log: Path, how: str) -> None:
     """Another entry, another signature, another tree: noticed as soon as something is read on."""
     with world.lab.issuer() as issuer:
         watched = watch(world, issuer, log)
         world.lab.freeze("eval")
-        size = len(world.lab.ledger_entries())
+        if (size := len(world.lab.ledger_entries())) % 2 == 0:
+            world.lab.unfreeze("eval")
+            size += 1
+        # The last entry's leaf is now a whole part of the tree by itself.
         with world.lab.database.transaction():
-            if how == "entry":
+            if how == "entry and leaf":
+                (first,) = world.lab.database.row("SELECT entry FROM ledger_entries WHERE number = 0") or ()
+                world.lab.database.execute("UPDATE ledger_entries SET entry = ? WHERE number = ?", first, size - 1)
+                world.lab.database.execute(
+                    "UPDATE ledger_nodes SET hash = ? WHERE level = 0 AND position = ?", leaf_hash(first), size - 1
+                )
+            elif how == "entry":
                 world.lab.database.execute(
                     "UPDATE ledger_entries SET entry = (SELECT entry FROM ledger_entries WHERE number = 0)"
                     " WHERE number = ?",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labelvault.client import Scope
+from labelvault.client import PassphraseRoot, Scope, restore
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import IssueRefusedError, RelayError
@@ -19,7 +19,7 @@ from labelvault.wire.ids import issuer_mailbox, status_mailbox
 from labelvault.wire.messages import Denial, Lease
 from labelvault.wire.schema import decode_record
 from tests.issuer.test_processes import race, racers
-from tests.world import DAY, MINUTE, World, denial_code, dump, entries, rows, write_file
+from tests.world import DAY, MINUTE, PASSPHRASE, World, denial_code, dump, entries, rows, write_file
 
 
 def decoy(world: World) -> bytes:
@@ -67,7 +67,7 @@ def test_no_alarm_where_a_request_says_nothing_of_who_asks(world: World) -> None
     """Real tasks out of scope, other projects, foreign grants and wrong parties are denied, and raise none."""
     item = decoy(world)
     me, joined = world.worker()
-    eve, hers = world.worker("eve")
+    eve, hers = world.worker("eve", scope=Scope(batches=["w1"]))
     issuer = world.issuer()
     other = world.lab.create_project("other", floor_bytes=256)
     folder = world.folder / "second"
@@ -79,12 +79,54 @@ def test_no_alarm_where_a_request_says_nothing_of_who_asks(world: World) -> None
         world.ask(me, joined, world.task(project=other)),
         world.ask(me, joined, other.items("guideline")[0].item),
         world.ask(me, joined, item, project=other.project_id),
+        world.ask(me, joined, other.items("guideline")[0].item, project=other.project_id),
+        world.ask(eve, hers, world.task("four")),
         world.ask(me, joined, item, grant_hash=bytes(32)),
         world.ask(eve, hers, item, grant_hash=joined.grant.hash),
     ]
     assert [denial_code(issuer.handle(request.data)) for request in quiet] == ["unknown"] * len(quiet)
     assert entries(world, Alarmed) == []
     assert len(entries(world, Denied)) == len(quiet)
+
+
+def test_no_alarm_for_what_was_never_sealed_to_its_end(world: World, monkeypatch) -> None:
+    """A decoy that a crash cut off is there for nobody; the next run seals it, and then it counts."""
+    world.project.plant_honey(1)
+    write_file(world.source, "guidelines/more.md", "more of it")
+
+    def away(items: object) -> int:
+        raise RelayError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.lab.relay(), "put_items", away)
+        with pytest.raises(RelayError):
+            world.project.seal(world.source)
+    me, joined = world.worker()
+    (item,) = [each.item for each in world.project.honey()]
+    assert denial_code(world.issuer().handle(world.ask(me, joined, item).data)) == "unknown"
+    assert entries(world, Alarmed) == []
+    world.project.seal(world.source)
+    world.issuer().handle(world.ask(me, joined, item).data)
+    assert len(entries(world, Alarmed)) == 1
+
+
+def test_R8_grants_of_before_a_restore_raise_none_and_new_ones_do(world: World) -> None:
+    """A grant that names the issuer of before says nothing of who asks now; decoys come back with the catalog."""
+    item = decoy(world)
+    me, joined = world.worker()
+    world.lab.backup(world.folder / "monday.backup")
+    home, keystore = world.folder / "again", world.home / "root.keystore"
+    restore(home, PassphraseRoot(PASSPHRASE), world.folder / "monday.backup", keystore=keystore, clock=world.clock)
+    lab = world.open_client("again")
+    world.clock.advance(5 * MINUTE)
+    epoch = lab.certificate.message.epoch
+    with lab.issuer() as issuer:
+        old = world.ask(me, joined, item, epoch=epoch)
+        assert denial_code(issuer.handle(old.data)) == "unknown"
+        assert not [entry for entry in lab.ledger_entries() if isinstance(entry, Alarmed)]
+        again = world.join(me, "ada", lab=lab, project=lab.project("eval"))
+        issuer.handle(world.ask(me, again, item).data)
+    assert [entry.item for entry in lab.ledger_entries() if isinstance(entry, Alarmed)] == [item]
 
 
 @pytest.mark.parametrize("why", ["stale", "not-yet-valid", "expired", "revoked", "frozen", "replayed", "epoch"])
