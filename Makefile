@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 WORKERS     ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
+INCIDENT    ?= build/incident
 ASSURANCE_ARGS ?=
 BENCH_ARGS  ?=
 
@@ -24,10 +25,11 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow assurance assurance-long assurance-selftest bench bench-quick lint check install format docs lock clean
+.PHONY: help demo incident test test-slow assurance assurance-long assurance-selftest bench bench-quick lint check install format docs lock clean
 
 help:
 	@echo "make demo     install, then run the whole story on a small project (DEMO_ARGS=...)"
+	@echo "make incident install, then play a breach and its containment; the report is in $(INCIDENT)/report"
 	@echo "make test     install the tools too, then run all tests with coverage (PYTEST_ARGS=...)"
 	@echo "make test-slow  the tests that need minutes and gigabytes: 4 GiB sealed and opened"
 	@echo "make assurance  attack the claims for a quarter of an hour; one table (ASSURANCE_ARGS=..., assurance-long: hours)"
@@ -44,6 +46,11 @@ help:
 
 demo: $(RUN_READY)
 	$(BIN)/labelvault demo $(DEMO_ARGS)
+
+# The folder of an earlier run is this target's own; one that you name yourself has to be new or empty.
+incident: $(RUN_READY)
+	rm -rf build/incident
+	$(BIN)/labelvault demo --incident --keep $(INCIDENT) $(DEMO_ARGS)
 
 install: $(DEV_READY)
 

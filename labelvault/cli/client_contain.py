@@ -70,6 +70,14 @@ def add_to(group: click.Group) -> None:
     metavar="FILE",
     help="A stolen passphrase, for the drill. Repeatable.",
 )
+@click.option(
+    "--loot-baseline",
+    "baselines",
+    multiple=True,
+    type=_FILE,
+    metavar="FILE",
+    help="Memory that never held a secret, to make the drill faster. Repeatable.",
+)
 @progress_options
 @client_options
 def contain(
@@ -81,6 +89,7 @@ def contain(
     unfreeze: bool,
     loot: tuple[Path, ...],
     loot_passphrases: tuple[Path, ...],
+    baselines: tuple[Path, ...],
     home: Path,
     passphrase: Passphrase,
     out: Output,
@@ -92,8 +101,8 @@ def contain(
     --loot, an attacker gets copies of what was stolen and the vault as it is now, and may open no more than is
     stated: else it exits with 9, and nothing is thawed.
     """
-    if loot_passphrases and not loot:
-        raise click.UsageError("a stolen passphrase opens what was stolen: give --loot DIR too")
+    if (loot_passphrases or baselines) and not loot:
+        raise click.UsageError("the drill needs what was stolen: give --loot DIR too")
     listed = allow if allow_file is None else (*allow, *_pairs(allow_file))
     orders, data = Orders(listed, only_needed, unfreeze), read_input(statement)
     with opened(home, passphrase) as client:
@@ -101,7 +110,7 @@ def contain(
             plan = client.plan_containment(data, orders)
             out.result({"dry_run": True, **_plan_facts(plan)}, *_plan_shown(plan), "Nothing was changed.")
             return OK
-        stolen = Loot(tuple(each.absolute() for each in loot), loot_passphrases) if loot else None
+        stolen = Loot(loot, loot_passphrases, baselines) if loot else None
         with view.showing("Re-keying") as progress:
             report = client.contain(data, orders, loot=stolen, progress=progress)
     drill = _command(statement)

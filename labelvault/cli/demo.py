@@ -1,5 +1,6 @@
 """`labelvault demo`: play the story, and show it as it happens."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from labelvault.cli.exits import MORE_THAN_STATED, OK
 from labelvault.cli.options import examples, json_option
 from labelvault.cli.output import Output, cell, size
 from labelvault.cli.signals import interrupted_by_any
-from labelvault.story import EXAMPLE, Act, Did, Event, Findings, Said, Stolen, Theft, run
+from labelvault.story import EXAMPLE, Act, Did, Event, Findings, Incident, Said, Stolen, Theft, run, run_incident
 
 _COLOURS: Final = {
     "the client": "cyan",
@@ -22,6 +23,8 @@ _COLOURS: Final = {
     "the contractor": "green",
     "the desk": "blue",
     "desk 8": "blue",
+    "the new desk": "blue",
+    "an auditor": "cyan",
     "the phone": "green",
     "the thief": "bold red",
 }
@@ -34,7 +37,14 @@ _HOLDERS: Final = (
 _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command(epilog=examples("labelvault demo", "labelvault demo --input ./project --keep ./played"))
+@click.command(
+    epilog=examples(
+        "labelvault demo",
+        "labelvault demo --input ./project --keep ./played",
+        "labelvault demo --incident --keep ./breach",
+    )
+)
+@click.option("--incident", is_flag=True, help="Play a breach and its containment instead; see DIR/report.")
 @click.option("--input", "project", type=_FOLDER, metavar="DIR", help="Seal this project instead of the example.")
 @click.option(
     "--keep",
@@ -43,10 +53,11 @@ _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Leave one folder an actor there: client/ vendor/ contractor/ desk/ desk-8/ phone/, and thief/ drill/.",
 )
 @json_option
-def command(project: Path | None, keep: Path | None, out: Output) -> int:
+def command(project: Path | None, keep: Path | None, incident: bool, out: Output) -> int:
     """Play the whole story: seal, grant, open, close; then everything is stolen, and a drill tries to read it.
 
-    All actors are homes and processes of their own. Exits with 9 if anything opened that the ledger doesn't
+    With --incident, a bad day: a breach, the statement of what could be read, its containment, and the thief once
+    more. All actors are homes and processes of their own. Exits with 9 if anything opened that the ledger doesn't
     state.
     """
     console = out.progress_console if out.as_json else out.out_console
@@ -56,6 +67,8 @@ def command(project: Path | None, keep: Path | None, out: Output) -> int:
     tell = None if quiet else lambda event: _show(event, console)
     # Its issuer would outlive it otherwise.
     with interrupted_by_any():
+        if incident:
+            return _day(run_incident(project or EXAMPLE, keep=keep, tell=tell), keep, console, out)
         findings = run(project or EXAMPLE, keep=keep, tell=tell)
     if out.as_json:
         out.json(_facts(findings))
@@ -87,6 +100,28 @@ def _facts(findings: Findings) -> dict[str, Any]:
         "holds": findings.holds,
         "seconds": round(findings.seconds, 1),
     }
+
+
+def _day(day: Incident, keep: Path | None, console: Console, out: Output) -> int:
+    if out.as_json:
+        facts = asdict(day)
+        del facts["report"]
+        out.json({**facts, "seconds": round(day.seconds, 1), "report": None if keep is None else day.report})
+    else:
+        console.print()
+        console.print(cell(day.headline, "bold"))
+        planned = ", ".join(f"{step} {each['to_do'] + each['done']}" for step, each in day.counts.items())
+        console.print(cell(f"Contained: {planned}; for the laptop, {day.dropped} waiting leases dropped."))
+        opened = ", ".join(day.opened) or "nothing"
+        console.print(cell(f"Afterwards the thief opens {opened}: {day.stated} versions are stated as exposed,"))
+        console.print(cell(f"and of the {day.renewed} that took their place he opens none."))
+        if not day.measured:
+            console.print(cell("Memory can't be captured on this system: the thief had files alone.", "magenta"))
+        verdict, style = ("Contained.", "bold green") if day.holds else ("NOT contained.", "bold red")
+        console.print(cell(verdict, style))
+        where = f"Look at {day.report}/vendor.html." if keep is not None else "labelvault demo --incident --keep DIR"
+        console.print(cell(f"{day.seconds:.0f} s. {where}", "italic"))
+    return OK if day.holds else MORE_THAN_STATED
 
 
 def _introduce(console: Console) -> None:

@@ -33,10 +33,12 @@ class Loot:
     Attributes:
         folders: of the vendor's store, of homes, backups; captures of processes in `captures/*.mem`.
         passphrase_files: stolen passphrases, tried on every key file.
+        baselines: captures of processes that ran the same code and never held a secret: what is there too is no key.
     """
 
     folders: tuple[Path, ...]
     passphrase_files: tuple[Path, ...] = ()
+    baselines: tuple[Path, ...] = ()
 
 
 def drill_again(client: "Client", loot: Loot, case: Case) -> ContainmentFinding:
@@ -116,10 +118,12 @@ def _pieces(relay: Relay, name: tuple[bytes, bytes, int], data: bytes, size: int
 
 def _attacked(vault: Path, loot: Loot) -> dict[str, Any]:
     command = [sys.executable, "-m", "labelvault.drill", "--json", "--vault", str(vault)]
-    for folder in loot.folders:
-        command += ["--folder", str(folder)]
-    for file in loot.passphrase_files:
-        command += ["--passphrase-file", str(file)]
+    for option, paths in (
+        ("--folder", loot.folders),
+        ("--passphrase-file", loot.passphrase_files),
+        ("--baseline", loot.baselines),
+    ):
+        command += [word for path in paths for word in (option, str(path))]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise DrillError(f"the drill failed with {done.returncode}: {done.stderr.strip()[-300:]}")

@@ -25,7 +25,8 @@ _LEFT: Final = 52
 _RIGHT: Final = 16
 _TOP: Final = 34
 _BOTTOM: Final = 44
-_LEAST_MARGIN: Final = timedelta(minutes=10)
+_MARGIN: Final = timedelta(minutes=10)
+_LEAST_MARGIN: Final = timedelta(seconds=10)
 _TICKS_S: Final = (1, 5, 15, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
 _DAY_S: Final = 86400
 
@@ -53,7 +54,9 @@ class Timeline:
 def timeline(stated: ExposureStatement) -> Timeline:
     """Count over time; a version that falls under several series at once counts under the gravest."""
     statement = stated.statement
-    margin = max((statement.end - statement.start) / 3, _LEAST_MARGIN)
+    length = statement.end - statement.start
+    # A window of seconds is not to be a mere line.
+    margin = max(length / 3, min(_MARGIN, max(length, _LEAST_MARGIN)))
     intervals = [each for item in stated.items for version in item.versions for each in version.intervals]
     start = statement.start - margin
     # What came after the window is worth showing, as far as it does not press the window together.

@@ -4,7 +4,6 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from labelvault.story.ahead import BEN, works_ahead
@@ -69,41 +68,6 @@ class Play(Stage):
         caps = ("--max-open", "1", "--max-total", str(_HONEST_OPENINGS + _STOLEN_OPENINGS), *_LIMITS)
         self.admit(self.contractor, ADA, cast.scope, ("--expires", "7d", *caps), fingerprint)
         return cast
-
-    def enrol(self, actor: Actor, name: str, tier: str, label: str) -> None:
-        """Make a contractor's home, and enrol its card at the client."""
-        words = ("init", "--tier", tier, "--label", label)
-        fingerprint = self.do(actor, *words, outcome=lambda facts: f"fingerprint {facts['fingerprint']}")
-        card = actor.home / "my.card"
-        self.do(actor, "card", "-o", card, outcome=lambda facts: "goes to the client by any way")
-        spoken = fingerprint["fingerprint"]
-        self.do(
-            self.client,
-            "enroll",
-            card,
-            "--name",
-            name,
-            "--fingerprint",
-            spoken,
-            outcome=lambda facts: f"{facts['tier']}; the fingerprint was read out by phone",
-        )
-
-    def admit(
-        self, actor: Actor, name: str, scope: Sequence[str], terms: Sequence[str], fingerprint: str
-    ) -> dict[str, Any]:
-        """Grant, hand over the invite, and join."""
-        invite = actor.home / "client.invite"
-        words: tuple[str | Path, ...] = ("grant", PROJECT, name, *scope, *terms, "--invite", invite)
-        grant = self.do(self.client, *words, outcome=lambda facts: f"until {facts['expires_at'][:16]}Z")
-        self.do(
-            actor,
-            "join",
-            invite,
-            "--fingerprint",
-            fingerprint,
-            outcome=lambda facts: f"tier {facts['tier']}, presence {facts['presence']}",
-        )
-        return grant
 
     def _too_late(self, cast: Cast, fingerprint: str) -> None:
         """Show an expiry that the issuer's clock decides, and start the issuer.

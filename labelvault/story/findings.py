@@ -1,6 +1,7 @@
 """What the story found out: for each theft, what the ledger states and what the drill opened."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,36 @@ class Findings:
     def holds(self) -> bool:
         """Whether nothing was found anywhere that the ledger does not state."""
         return all(theft.holds for theft in self.thefts)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What a breach that was played came to.
+
+    Attributes:
+        report: the folder with statements, page, plan and finding.
+        headline: of the statement of the vendor's host.
+        totals: its items by verdict.
+        counts: of the plan, by step: `to_do` and `done`.
+        stated: item versions that are exposed.
+        renewed: item versions that took their place.
+        opened: names of what the drill opened after containment.
+        dropped: leases that waited at the vault for the infected laptop.
+        denials: codes that the thief got afterwards.
+        measured: False where memory could not be captured: then the drill had files alone.
+        holds: whether the drills after containment opened nothing that is not stated, and all was done.
+        seconds: how long it took.
+    """
+
+    report: Path
+    headline: str
+    totals: dict[str, int]
+    counts: dict[str, dict[str, int]]
+    stated: int
+    renewed: int
+    opened: tuple[str, ...]
+    dropped: int
+    denials: tuple[str, ...]
+    measured: bool
+    holds: bool
+    seconds: float = 0.0

@@ -3,12 +3,14 @@
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from labelvault.errors import OutputError
 from labelvault.story.acts import Play
-from labelvault.story.findings import Findings
+from labelvault.story.findings import Findings, Incident
+from labelvault.story.incident import Breach
 from labelvault.story.telling import Event, Tell
 from labelvault.story.thefts import Tamper
 
@@ -39,14 +41,7 @@ def run(
     """
     begun = time.monotonic()
     with ExitStack() as cleanup:
-        if keep is None:
-            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="labelvault-demo-")))
-        else:
-            folder = keep.absolute()
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise OutputError(f"{keep} is not a new or empty directory")
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        play = Play(folder, project.absolute(), tell or _unheard, tamper, cleanup)
+        play = Play(_folder(keep, cleanup), project.absolute(), tell or _unheard, tamper, cleanup)
         play.perform()
         return Findings(
             sealed_items=play.sealed,
@@ -58,6 +53,41 @@ def run(
             to_pay=play.to_pay,
             seconds=time.monotonic() - begun,
         )
+
+
+def run_incident(
+    project: Path = EXAMPLE, *, keep: Path | None = None, tell: Tell | None = None, tamper: Tamper | None = None
+) -> Incident:
+    """Play a breach and its containment.
+
+    Args:
+        project: the folder to seal: with at least three tasks.
+        keep: a new or empty directory, as for `run`; `report/` in it has what the day leaves behind.
+        tell: gets every event as it happens.
+        tamper: see `labelvault.story.thefts.Tamper`; tests plant leaks with it.
+
+    Raises:
+        StoryError, OutputError, ProjectError: as `run`.
+    """
+    begun = time.monotonic()
+    with ExitStack() as cleanup:
+        breach = Breach(_folder(keep, cleanup), project.absolute(), tell or _unheard, tamper, cleanup)
+        return replace(breach.perform(), seconds=time.monotonic() - begun)
+
+
+def _folder(keep: Path | None, cleanup: ExitStack) -> Path:
+    """Return the folder to play in: a new one that goes with the story, or the one to keep.
+
+    Raises:
+        OutputError: the one to keep is not empty.
+    """
+    if keep is None:
+        return Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="labelvault-demo-")))
+    folder = keep.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{keep} is not a new or empty directory")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _unheard(event: Event) -> None:

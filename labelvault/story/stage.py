@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from labelvault.client import Client, PassphraseRoot, StatedItem
+from labelvault.story.cast import PROJECT
 from labelvault.story.findings import Theft
 from labelvault.story.known import Known, Told
 from labelvault.story.telling import Did, Stolen, Tell
@@ -75,6 +76,41 @@ class Stage:
         ran = actor.run(*words)
         self.tell(Did(actor.name, shown(actor.role, words), outcome(ran.facts), facts=ran.facts))
         return ran.facts
+
+    def enrol(self, actor: Actor, name: str, tier: str, label: str) -> None:
+        """Make a contractor's home, and enrol its card at the client."""
+        words = ("init", "--tier", tier, "--label", label)
+        fingerprint = self.do(actor, *words, outcome=lambda facts: f"fingerprint {facts['fingerprint']}")
+        card = actor.home / "my.card"
+        self.do(actor, "card", "-o", card, outcome=lambda facts: "goes to the client by any way")
+        spoken = fingerprint["fingerprint"]
+        self.do(
+            self.client,
+            "enroll",
+            card,
+            "--name",
+            name,
+            "--fingerprint",
+            spoken,
+            outcome=lambda facts: f"{facts['tier']}; the fingerprint was read out by phone",
+        )
+
+    def admit(
+        self, actor: Actor, name: str, scope: Sequence[str], terms: Sequence[str], fingerprint: str
+    ) -> dict[str, Any]:
+        """Grant, hand over the invite, and join."""
+        invite = actor.home / "client.invite"
+        words: tuple[str | Path, ...] = ("grant", PROJECT, name, *scope, *terms, "--invite", invite)
+        grant = self.do(self.client, *words, outcome=lambda facts: f"until {facts['expires_at'][:16]}Z")
+        self.do(
+            actor,
+            "join",
+            invite,
+            "--fingerprint",
+            fingerprint,
+            outcome=lambda facts: f"tier {facts['tier']}, presence {facts['presence']}",
+        )
+        return grant
 
     def refused(self, actor: Actor, *words: str | Path, code: str) -> None:
         """Run a command that has to be denied with this code."""

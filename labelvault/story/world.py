@@ -90,14 +90,22 @@ class Actor:
             ProjectError: it sealed a project with rows that can't be read.
             StoryError: it ended otherwise.
         """
-        done = _finished([*self._command(words), "--json"])
-        ran = _parse(done.returncode, done.stdout, done.stderr, shown(self.role, words))
+        ran = self.attempt(*words)
         if ran.code == _BAD_ROWS and ran.facts.get("errors"):
             # The reader's own project, and for the reader to mend.
             raise ProjectError(str(ran.facts["errors"][0]["message"]))
         if ran.code != (_REFUSED if refused else 0):
-            raise StoryError(f"{shown(self.role, words)} ended with {ran.code}: {ran.error or done.stderr[-500:]}")
+            raise StoryError(f"{shown(self.role, words)} ended with {ran.code}: {ran.error}")
         return ran
+
+    def attempt(self, *words: str | Path) -> Ran:
+        """Run a command as this actor, and return what it reported, however it ended.
+
+        Raises:
+            StoryError: it printed no JSON.
+        """
+        done = _finished([*self._command(words), "--json"])
+        return _parse(done.returncode, done.stdout, done.stderr, shown(self.role, words))
 
     def read(self, *words: str | Path) -> list[str]:
         """Run a command as this actor, and return the lines that a person would have seen.
@@ -119,6 +127,16 @@ class Actor:
         if self.has_passphrase:
             command += ["--passphrase-file", str(self.home / PASSPHRASE_FILE)]
         return command
+
+
+def anyone(*words: str | Path) -> Ran:
+    """Run a command that needs no home: an auditor's.
+
+    Raises:
+        StoryError: it printed no JSON.
+    """
+    done = _finished([sys.executable, "-m", "labelvault", *map(str, words), "--json"])
+    return _parse(done.returncode, done.stdout, done.stderr, f"labelvault {words[0]}")
 
 
 def _finished(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
