@@ -14,9 +14,9 @@ from labelvault.cli.output import Output, span, table
 from labelvault.cli.signals import Ending, told_to_end
 from labelvault.cli.values import ID_START, ITEM_ID, the_one
 from labelvault.contractor import Approving, Contractor, Opening
-from labelvault.errors import LabelVaultError
+from labelvault.errors import LabelVaultError, LeaseClosedError
 
-_COMMANDS: Final = "open ITEM | list | show LEASE | close LEASE | quit"
+_COMMANDS: Final = "open ITEM | list | show LEASE | renew LEASE | close LEASE | quit"
 _MAX_LINE_BYTES: Final = 4096
 _TICK_S: Final = 1.0
 
@@ -55,10 +55,10 @@ def desk(
 ) -> None:
     """Hold several tasks open, each in a process of its own, so that closing one ends its process.
 
-    Reads commands from stdin: open ITEM, list, show LEASE, close LEASE, quit. Ids may be shortened where only
-    one fits. Where the grant asks for presence, each open waits for your approval on your own device. Ends, and
-    closes everything, at quit, end of input, Ctrl-C or SIGTERM. With --json it prints one event per line, with
-    ids only.
+    Reads commands from stdin: open ITEM, list, show LEASE, renew LEASE, close LEASE, quit. Ids may be shortened where
+    only one fits. Where the grant asks for presence, each open and renew waits for your approval on your own device.
+    Ends, and closes everything, at quit, end of input, Ctrl-C or SIGTERM. With --json it prints one event per line,
+    with ids only.
     """
     with opened(home, passphrase) as me, told_to_end() as ending:
         me.readable_memory = readable_memory
@@ -135,6 +135,8 @@ class Desk:
                 self._list()
             case ["show", lease]:
                 self._show(self._held(lease))
+            case ["renew", lease]:
+                self._renew(self._held(lease))
             case ["close", lease]:
                 self._close(self._held(lease))
             case ["quit"]:
@@ -172,6 +174,22 @@ class Desk:
             raise click.UsageError("show needs a desk without --json: its output holds ids only")
         sys.stdout.flush()
         self._openings[lease].show(sys.stdout.fileno())
+
+    def _renew(self, lease: bytes) -> None:
+        """Put a new lease in an old one's place; the task stays open, or is closed where the new one does not open."""
+        opening = self._openings[lease]
+        try:
+            newer = opening.renew(timeout_s=self._timeout_s, approving=self._ways)
+        except LeaseClosedError:
+            self._close(lease)
+            raise
+        self._openings[opening.lease_id] = self._openings.pop(lease)
+        facts = {"event": "renewed", "item": opening.item, "lease": opening.lease_id, "replaces": lease, "newer": newer}
+        what = "; the task was sealed anew meanwhile: show it again" if newer else ""
+        self._tell(
+            {**facts, "expires_at": opening.expires_at},
+            f"Renewed as {opening.lease_id.hex()[:16]}, {self._left(opening)} left{what}.",
+        )
 
     def _close(self, lease: bytes) -> None:
         # Forgotten first: a close that fails half-way is reported once, not at every tick.

@@ -83,6 +83,14 @@ def _ask(question: Callable[[Any], Any]) -> Any:
 
 
 def _backend() -> Any:
+    backend = _fixed_backend()
+    # The library takes settings of any name from KEYRING_PROPERTY_...; one chooses another collection, which may be
+    # open to everybody.
+    vars(backend).clear()
+    return backend
+
+
+def _fixed_backend() -> Any:
     if sys.platform == "darwin":
         from keyring.backends import macOS
 

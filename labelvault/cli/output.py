@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,17 +16,29 @@ from labelvault.cli.exits import outcome_of
 from labelvault.cli.listing import Id, Listing
 from labelvault.errors import DeniedError, ForkError, LabelVaultError
 
+_INVISIBLE: Final = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00\ufe01\ufe02\ufe03\ufe04\ufe05\ufe06\ufe07"
+    "\ufe08\ufe09\ufe0a\ufe0b\ufe0c\ufe0d\ufe0e\ufe0f"
+)
+"""Letters and marks that Python calls printable and that no font draws: two names could differ by them alone."""
+_MAX_MARKS: Final = 3
+"""Combining marks on one letter; a heap of them reaches into the lines above and below."""
 PIPED_COLUMNS: Final = 120
 """The width where neither a terminal nor `COLUMNS` says one."""
 
 
 def visible(text: object) -> str:
-    r"""Return one line in which nothing can move the cursor, hide or reorder; such marks show as `\x1b`.
+    r"""Return one line in which nothing can move the cursor, hide, reorder or pile up; such marks show as `\x1b`.
 
     For names and labels. The texts of tasks keep their line breaks and go through
     `labelvault.contractor.display`.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    shown, marks = [], 0
+    for c in str(text):
+        marks = marks + 1 if unicodedata.combining(c) else 0
+        plain = c.isprintable() and c not in _INVISIBLE and marks <= _MAX_MARKS
+        shown.append(c if plain else c.encode("unicode_escape").decode())
+    return "".join(shown)
 
 
 def cell(text: object, style: str = "") -> Text:

@@ -1,6 +1,8 @@
 """`labelvault contractor ...`: join, open, list, close, and what is refused."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -145,6 +147,35 @@ def test_a_desk_holds_several_openings_and_closes_them_at_the_end(world, issuer)
     assert {each["lease"] for each in listed["openings"]} == {one["lease"], two["lease"]}
     assert {each["erased"] for each in closed} == {"process-exit"}
     assert "cello" not in ran.out
+    assert {each["state"] for each in world.contractor("list", "--json", home="desk").json["openings"]} == {"closed"}
+
+
+def test_a_desk_renews_what_it_holds(world, issuer):
+    """The task stays open in its process under a new lease, which ends later; the old one's id is nobody's any more."""
+    world.admit("desk", "desk")
+    where = ("--home", world.folder / "desk", "--passphrase-file", world.passphrase_file, "--json")
+    command = [sys.executable, "-m", "labelvault", "contractor", "desk", *map(str, where)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+
+        def ask(line):
+            assert running.stdin is not None
+            assert running.stdout is not None
+            running.stdin.write(f"{line}\n")
+            running.stdin.flush()
+            return json.loads(running.stdout.readline())
+
+        assert json.loads(running.stdout.readline()) == {"event": "ready"}
+        opened = ask(f"open {world.tasks['fa-1041']}")
+        renewed = ask(f"renew {opened['lease'][:12]}")
+        assert (renewed["event"], renewed["replaces"], renewed["newer"]) == ("renewed", opened["lease"], False)
+        assert renewed["expires_at"] >= opened["expires_at"]
+        (held,) = ask("list")["openings"]
+        assert (held["lease"], held["pid"]) == (renewed["lease"], opened["pid"])
+        assert ask(f"renew {opened['lease']}")["error"]["kind"] == "UsageError"
+        assert ask(f"close {renewed['lease']}")["erased"] == "process-exit"
+        assert ask("quit") == {"event": "ended"}
     assert {each["state"] for each in world.contractor("list", "--json", home="desk").json["openings"]} == {"closed"}
 
 

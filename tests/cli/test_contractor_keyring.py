@@ -45,6 +45,9 @@ def environment(folder: Path) -> dict[str, str]:
         "LV_HOME": str(folder / "home"),
         # Settings that must not count.
         "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        "KEYRING_PROPERTY_PREFERRED_COLLECTION": "/org/freedesktop/secrets/collection/elsewhere",
+        "KEYRING_PROPERTY_SCHEME": "KeePassXC",
+        "KEYRING_PROPERTY_GET_PASSWORD": "an attribute, not a method",
     }
 
 
@@ -87,6 +90,37 @@ def test_X2_the_keyring_unlocks_the_agent_and_the_passphrase_is_nowhere_else(fol
         # The keyring's own file is encrypted under its own password.
         if file.is_file():
             assert PASSPHRASE.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+def test_a_keyring_that_stays_locked_gives_and_takes_nothing(folder: Path) -> None:
+    """Nobody is there to unlock it: a typed error with a next step, for each command, and no passphrase anywhere."""
+    session = """
+    set -eu
+    printf unlocked | gnome-keyring-daemon --unlock --components=secrets > /dev/null
+    lv() { "$PYTHON" -m labelvault contractor "$@" --home "$LV_HOME" --json; }
+    lv keyring set --passphrase-file right
+    dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \\
+        org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/collection/login > /dev/null
+    lv keyring status || echo $?
+    lv keyring set --passphrase-file right || echo $?
+    lv agent start --keyring --for 2m --idle 2m || echo $?
+    """
+    ran = subprocess.run(
+        ["dbus-run-session", "--", "bash", "-c", session],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment(folder),
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    kept, *rest = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert kept == {"kept": True}
+    assert [each["error"]["kind"] for each in rest[::2]] == ["KeystoreError"] * 3
+    assert rest[1::2] == [exits.KEYS] * 3
+    assert PASSPHRASE not in ran.stdout + ran.stderr
 
 
 def test_without_a_keyring_it_says_what_to_do(folder: Path) -> None:

@@ -62,6 +62,22 @@ def test_visible_text_is_one_line_without_anything_that_acts(text):
     assert len(shown) >= len(text)
 
 
+@pytest.mark.parametrize("mark", ["\u3164", "\u2800", "\u034f", "\ufe0f", "\u200b", "\u202e", "\u00a0"])
+def test_two_names_never_differ_by_what_nobody_sees(mark):
+    """Blank letters, joiners and selectors are shown as what they are; letters and accents stay."""
+    assert output.visible(f"desk{mark}7") != output.visible("desk7")
+    assert mark not in output.visible(f"desk{mark}7")
+    for name in ("Zoë", "Zoe\u0308", "한국어", "ภาษาไทย", "हिन्दी", "Việt"):
+        assert output.visible(name) == name
+
+
+def test_a_heap_of_accents_does_not_reach_into_other_lines():
+    """Three on one letter are drawn; what is piled on them is shown as escapes."""
+    shown = output.visible("a" + "\u0301" * 100)
+    assert shown.startswith("a\u0301\u0301\u0301\\u0301")
+    assert shown.count("\u0301") == 3
+
+
 def test_markup_in_a_name_is_not_interpreted():
     """A name can't colour itself."""
     assert output.cell("[red]x[/red]").plain == "[red]x[/red]"
