@@ -101,6 +101,43 @@ def listed(reader: Reader) -> None:
     reader.instead["5b9df688"] = lease[:8]
 
 
+def issued(reader: Reader) -> None:
+    """The client issues a lease for a task that ada named."""
+    item = reader.type('labelvault client ls ferry --json | python -c "' + _task_of("week-14") + '"').strip()
+    reader.instead["8b52689d4016375de797a84efcbe9dfa"] = item
+    reader.type(f"labelvault client issue --contractor ada --item {item} --prekeys ada.prekeys --to ada.leases")
+
+
+def desk_enrolled(reader: Reader) -> None:
+    """The client heard the words from the device, and sent the desk's invite."""
+    reader.type(
+        "words=$(labelvault contractor device card desk.card --json | answer '[\"fingerprint\"]')\n"
+        'labelvault client enroll desk.card --name desk --fingerprint "$words"\n'
+        "labelvault client grant ferry desk --batch week-14 --expires 7d --max-open 1 --max-total 40 --per-hour 10"
+        " --lease-ttl 30m --invite desk.invite"
+    )
+    item = reader.type('labelvault client ls ferry --json | python -c "' + _task_of("week-14") + '"')
+    reader.instead["6c1f7f8a9a0f9d4be4dd8ac1cd9d7b11"] = item.strip()
+
+
+def _task_of(batch: str) -> str:
+    found = f"[each for each in json.load(sys.stdin)['items'] if each['batch'] == '{batch}'][-1]['item']"
+    return f"import json, sys; print({found})"
+
+
+def answered(reader: Reader) -> None:
+    """Ada joined, opened a task and answered, while the issuer of the page ran."""
+    item = reader.type('labelvault client ls ferry --json | python -c "' + _task_of("week-14") + '"').strip()
+    reader.type(
+        "words_of_the_client=$(labelvault client ls --json | answer '[\"fingerprint\"]')\n"
+        'labelvault contractor join ada.invite --fingerprint "$words_of_the_client"\n'
+        f"labelvault contractor open {item} --to opened > /dev/null\n"
+        'lease=$(labelvault contractor list --json | answer \'["openings"][-1]["lease"]\')\n'
+        'echo \'{"label": "good"}\' | labelvault contractor submit $lease -\n'
+        "labelvault contractor close $lease"
+    )
+
+
 def for_the_vendor(reader: Reader) -> None:
     """A client has sealed a project into the vault."""
     vendor(reader)
@@ -109,10 +146,16 @@ def for_the_vendor(reader: Reader) -> None:
 
 WORLDS: Final = {
     "howto-auditor.md": (for_the_vendor, {}),
-    "howto-client.md": (for_the_client, {}),
+    "howto-client.md": (for_the_client, {"collect ferry --to": answered}),
     "howto-contractor.md": (
         for_the_contractor,
-        {"contractor join": enrolled, "contractor open 57": claimed, "contractor close": listed},
+        {
+            "contractor join ada.invite": enrolled,
+            "contractor open 57": claimed,
+            "contractor close": listed,
+            "contractor import": issued,
+            "token-from-the-platform desk": desk_enrolled,
+        },
     ),
     "howto-vendor.md": (for_the_vendor, {}),
 }
