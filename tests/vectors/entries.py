@@ -35,8 +35,10 @@ from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_car
 from labelvault.keys.identity import UnlockedIdentity
 from labelvault.keys.kek import Kek, unwrap_dek, wrap_context
 from labelvault.keys.prekeys import PrekeyFiles
-from labelvault.ledger.checkpoint import verify_checkpoint
+from labelvault.ledger.checkpoint import Checkpoint, claimed_checkpoint, verify_checkpoint
+from labelvault.ledger.cosignature import cosignature_by, parse_cosigner_key
 from labelvault.ledger.export import export_ledger, verify_export
+from labelvault.ledger.extension import parse_extension
 from labelvault.relay.protocol import ItemPart
 from labelvault.stores.checks import check_items, parse_ack, parse_lease, parse_receipt, parse_status
 from labelvault.stores.values import StoredItem
@@ -388,6 +390,20 @@ def _verify_export(inputs: Inputs, _: Path) -> None:
     assert len(ledger.entries) == len(entries)
 
 
+# cosignature, extension
+
+
+def _cosignature_by(inputs: Inputs, _: Path) -> None:
+    found = cosignature_by(inputs["note"], parse_cosigner_key(inputs["witness_key"]))
+    assert found is not None
+
+
+def _check_extension(inputs: Inputs, _: Path) -> None:
+    extension = parse_extension(inputs["extension"])
+    newer = claimed_checkpoint(extension.note)
+    extension.check(Checkpoint(newer.origin, inputs["old_size"], raw(inputs, "old_root")), newer)
+
+
 # presence
 
 
@@ -477,6 +493,8 @@ _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
     "approval": {"examine": _examine},
     "assignment": {"read_assignment": _read_assignment},
     "checkpoint": {"verify_checkpoint": _verify_checkpoint, "verify_export": _verify_export},
+    "cosignature": {"cosignature_by": _cosignature_by},
+    "extension": {"check": _check_extension},
 }
 
 

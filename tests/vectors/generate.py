@@ -6,7 +6,16 @@ What is signed, hashed or encoded comes out the same each time. What is sealed d
 
 import sys
 
-from tests.vectors import ahead_book, answers_book, exchange_book, items_book, keys_book, ledger_book, presence_book
+from tests.vectors import (
+    ahead_book,
+    answers_book,
+    exchange_book,
+    items_book,
+    keys_book,
+    ledger_book,
+    presence_book,
+    witness_book,
+)
 from tests.vectors.craft import Sealed
 from tests.vectors.form import FOLDER, Book, render
 
@@ -21,6 +30,7 @@ def build(sealed: Sealed) -> dict[str, str]:
     ahead_book.add(book, sealed)
     presence_book.add(book)
     ledger_book.add(book)
+    witness_book.add(book)
     vectors = book.vectors
     return {name: render(each, vectors[each.twin] if each.twin else None) for name, each in vectors.items()}
 
