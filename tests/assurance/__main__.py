@@ -39,6 +39,8 @@ def versions() -> dict[str, str]:
 
 def row(check: Check, tally: Tally) -> tuple[str, ...]:
     """One line of the table."""
+    if tally.missing:
+        return check.name, " ".join(check.attacks), f"[yellow]none: {tally.missing}[/]", "", ""
     failed = f"[red]{tally.failed:,}[/]" if tally.failed else "0"
     return check.name, " ".join(check.attacks), f"{tally.tried:,}", failed, f"{tally.seconds:.1f}"
 

@@ -41,6 +41,7 @@ class Check:
         attacks: the lines of the catalogue that it makes systematic.
         prepare: makes the cases; gets an empty folder that is its own.
         counts: by profile.
+        missing: says what this machine lacks to try it, or None.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Check:
     attacks: tuple[str, ...]
     prepare: Callable[[Path], Cases]
     counts: Counts
+    missing: Callable[[], str | None] = lambda: None
 
 
 def chosen(total: int | None, count: int | None) -> list[int]:

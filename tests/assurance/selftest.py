@@ -144,6 +144,25 @@ BREAKS = (
         ":\n",
     ),
     Break(
+        "that a client's commit is synced",
+        "database.py",
+        '"synchronous=FULL"',
+        '"synchronous=NORMAL"',
+    ),
+    Break(
+        "that a vault's commit is synced",
+        "stores/sqlite_files.py",
+        '"foreign_keys=ON", "synchronous=FULL"',
+        '"foreign_keys=ON", "synchronous=NORMAL"',
+    ),
+    Break(
+        "that a lease is in the ledger before it leaves",
+        "issuer/service.py",
+        "        self._log.append(entry)\n        self._state.record_release",
+        "        self._relay.post(contractor_mailbox(self._client, request.frame.signer), lease.data)  # type: ignore\n"
+        "        self._log.append(entry)\n        self._state.record_release",
+    ),
+    Break(
         "nesting in rows of JSON",
         "client/rows.py",
         "    except RecursionError:\n        raise ProjectError",
