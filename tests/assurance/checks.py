@@ -1,6 +1,6 @@
 """All checks, in the order of the table."""
 
-from tests.assurance import crashes, deciding, parsers, swaps, tampering, unchanged
+from tests.assurance import crashes, deciding, parsers, roles, schedules, swaps, tampering, unchanged
 from tests.assurance.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -8,6 +8,8 @@ CHECKS: tuple[Check, ...] = (
     *swaps.CHECKS,
     *unchanged.CHECKS,
     *deciding.CHECKS,
+    *schedules.CHECKS,
+    *roles.CHECKS,
     *crashes.CHECKS,
     *parsers.CHECKS,
 )

@@ -139,7 +139,7 @@ def _few(files: dict[str, bytes]) -> dict[str, bytes]:
     seen: set[bytes] = set()
     kept: dict[str, bytes] = {}
     for name in sorted(files, key=lambda name: ("valid" not in name, name)):
-        if files[name] not in seen and len(kept) < 12:
+        if files[name] not in seen and len(kept) < 12 and (len(files[name]) < 8192 or not kept):
             seen.add(files[name])
             kept[name] = files[name]
     return kept

@@ -277,7 +277,7 @@ def mutate_text(data: bytes, rng: Random) -> bytes:
         elif way == 2:
             lines[at], lines[other] = lines[other], lines[at]
         elif way == 3:
-            lines[at:at] = [lines[at]] * rng.choice((2, 2, 20, 1000 if rng.random() < 0.1 else 2))
+            lines[at:at] = [lines[at]] * rng.choice((2, 2, 20, 1000 if rng.random() < 0.01 else 2))
         elif way in (4, 5):
             start = rng.randrange(len(lines[at]) + 1)
             end = min(len(lines[at]), start + rng.choice((0, 0, 1, 4)))

@@ -159,8 +159,9 @@ BREAKS = (
         "that a lease is in the ledger before it leaves",
         "issuer/service.py",
         "        self._log.append(entry)\n        self._state.record_release",
+        "        self._log.append(entry)\n"
         "        self._relay.post(contractor_mailbox(self._client, request.frame.signer), lease.data)  # type: ignore\n"
-        "        self._log.append(entry)\n        self._state.record_release",
+        "        self._state.record_release",
     ),
     Break(
         "nesting in rows of JSON",

@@ -90,7 +90,7 @@ def test_what_pytest_calls_a_failure_counts_as_one() -> None:
 def test_what_the_self_test_deletes_is_there(broken: Break, tmp_path: Path) -> None:
     """Each text stands once in its file, and what is left is still Python."""
     target = tmp_path / broken.file
-    target.parent.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text((ROOT / "labelvault" / broken.file).read_text())
     broken.apply(tmp_path)
     ast.parse(target.read_text())
