@@ -40,7 +40,7 @@ help:
 	@echo "make check    lint and test"
 	@echo "make format   let ruff mend layout and imports"
 	@echo "make install  the development environment in $(VENV), and nothing else"
-	@echo "make docs     write docs/api/ and the diagrams again"
+	@echo "make docs     write docs/api/, the diagrams and docs/assurance.md again"
 	@echo "make lock     write requirements/*.txt again (UPGRADE=1: newest versions)"
 	@echo "make clean    remove all that make and the tools wrote"
 
@@ -95,6 +95,7 @@ format: $(DEV_READY)
 docs: $(DEV_READY)
 	$(BIN)/python docs/build_api.py
 	$(BIN)/python docs/build_diagrams.py
+	$(BIN)/python docs/build_assurance.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
