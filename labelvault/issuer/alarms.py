@@ -5,6 +5,7 @@ Looked for after a request was denied, and put on record in the denial's own tra
 """
 
 from datetime import datetime
+from typing import Final
 
 from labelvault.database import Database
 from labelvault.issuer.catalog import task_facts
@@ -14,13 +15,12 @@ from labelvault.ledger.entries import Alarmed
 from labelvault.wire.frame import Signed
 from labelvault.wire.messages import OpenRequest
 
+_STATUS_DUE: Final = "status_due"
+"""Named value that outlives a crash between a freeze and the status that says so."""
+
 
 class Alarms:
-    """Tells which denied requests are alarming, and records those. Runs inside the caller's transaction.
-
-    Attributes:
-        unannounced: a project was frozen, and no status at the vault says so yet.
-    """
+    """Tells which denied requests are alarming, and records those."""
 
     def __init__(self, database: Database, state: State, log: Log, *, freeze: bool) -> None:
         """Use an issuer's parts.
@@ -35,10 +35,19 @@ class Alarms:
         self._state = state
         self._log = log
         self._freeze = freeze
-        self.unannounced = False
+
+    @property
+    def unannounced(self) -> bool:
+        """Whether a project was frozen, and no status at the vault says so yet."""
+        return self._database.meta(_STATUS_DUE) is not None
+
+    def announced(self) -> None:
+        """Note that a status says it."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM meta WHERE key = ?", _STATUS_DUE)
 
     def look_at(self, request: Signed[OpenRequest], now: datetime) -> str | None:
-        """Record an alarm if a request that was just denied as `unknown` calls for one.
+        """Record an alarm if a request that was denied as `unknown` in the open transaction calls for one.
 
         Args:
             request: verified under an enrolled key.
@@ -64,7 +73,7 @@ class Alarms:
         # A decoy alone: people paste ids, and a guideline's is one that they can come by.
         if self._freeze and about == "honey":
             self._log.append(set_frozen(self._database, message.project, frozen=True, now=now))
-            self.unannounced = True
+            self._database.set_meta(_STATUS_DUE, b"\1")
         return about
 
     def _about(self, request: Signed[OpenRequest]) -> str | None:

@@ -353,7 +353,7 @@ class Issuer:
         if self._alarms.unannounced:
             with suppress(RelayError, StoreError, GrantError):
                 self.ahead.post_status()
-                self._alarms.unannounced = False
+                self._alarms.announced()
 
     def _delivered(self, answer: bytes, contractor: bytes) -> bool:
         try:

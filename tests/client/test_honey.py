@@ -118,6 +118,7 @@ def test_new_decoys_never_outnumber_new_items_of_their_like(template: Path, tmp_
 def test_sizes_are_those_of_items_in_no_queue_and_of_no_stream(world: World, monkeypatch) -> None:
     """Neither a task's, which would be the only one without a queue, nor one of what goes alone."""
     write_file(world.source, "tasks/big.jsonl", rows(*(f"big{number}" for number in range(30)), text="x" * 20_000))
+    world.project.seal(world.source)
     guidelines(world, "a", "b", "c", "d")
     guidelines(world, "e", "f", "g", "h", size=50_000)
     world.project.plant_honey(8)

@@ -194,20 +194,31 @@ def test_C3_a_full_disk_loses_no_event_and_stops_nobody(world: World, log: Path,
     assert [checked(line)["frozen"] for line in (freeze, thaw)] == [True, False]
 
 
-def test_L2_a_ledger_that_was_set_back_is_a_fork(world: World, log: Path) -> None:
-    """An older client.db in place of the one that was told of: said, and refused from then on."""
+def copied(world: World) -> Path:
+    """A copy of client.db as it is now."""
     copy = world.folder / "old.db"
     with closing(sqlite3.connect(world.client_db)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
-    with world.lab.issuer() as issuer:
-        watched = watch(world, issuer, log)
-        world.lab.freeze("eval")
-        watched.close()
+    return copy
+
+
+def set_back(world: World, copy: Path) -> None:
+    """Put the copy in place of client.db, by hand, and open it."""
     world.lab.close()
     for path in world.home.glob("client.db*"):
         path.unlink()
     shutil.copy(copy, world.client_db)
     world.lab = world.open_client()
+
+
+def test_L2_a_ledger_that_was_set_back_is_a_fork(world: World, log: Path) -> None:
+    """An older client.db in place of the one that was told of: said, and refused from then on."""
+    copy = copied(world)
+    with world.lab.issuer() as issuer:
+        watched = watch(world, issuer, log)
+        world.lab.freeze("eval")
+        watched.close()
+    set_back(world, copy)
     with world.lab.issuer() as issuer:
         for _ in range(2):
             with pytest.raises(LedgerError):
@@ -218,18 +229,12 @@ def test_L2_a_ledger_that_was_set_back_is_a_fork(world: World, log: Path) -> Non
 @pytest.mark.parametrize("more", [1, 2])
 def test_L2_a_ledger_that_grew_another_way_is_a_fork(world: World, log: Path, more: int) -> None:
     """Set back and gone on from there, as large as before or larger: every signature holds, the past does not."""
-    copy = world.folder / "old.db"
-    with closing(sqlite3.connect(world.client_db)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+    copy = copied(world)
     with world.lab.issuer() as issuer:
         watched = watch(world, issuer, log)
         world.lab.freeze("eval")
         watched.close()
-    world.lab.close()
-    for path in world.home.glob("client.db*"):
-        path.unlink()
-    shutil.copy(copy, world.client_db)
-    world.lab = world.open_client()
+    set_back(world, copy)
     world.clock.advance(timedelta(seconds=1))
     for _ in range(more):
         world.lab.freeze("eval")

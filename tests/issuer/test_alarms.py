@@ -1,5 +1,8 @@
 """Alarms: who asks for a decoy, or for anything that is in no queue, is answered as always, and is on record."""
 
+import signal
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +22,7 @@ from labelvault.wire.ids import issuer_mailbox, status_mailbox
 from labelvault.wire.messages import Denial, Lease
 from labelvault.wire.schema import decode_record
 from tests.issuer.test_processes import race, racers
+from tests.issuer.worker import DURABLE_FROM, STEPS
 from tests.world import DAY, MINUTE, PASSPHRASE, World, denial_code, dump, entries, rows, write_file
 
 
@@ -281,6 +285,29 @@ def test_C1_no_end_comes_between_denial_alarm_and_freeze(world: World, owner: st
         assert denial_code(again.handle(request.data)) == "unknown"
     found = [len(entries(world, kind)) for kind in (Denied, Alarmed, Frozen)]
     assert found == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "step", ["after entry", "after checkpoint", "before commit", "after commit", "before post", "after post"]
+)
+def test_C1_killed_at_any_step_denial_alarm_and_freeze_are_one(world: World, step: str) -> None:
+    """By SIGKILL in a process of its own: all or none, and the next pass has all, once, and the one answer."""
+    item = decoy(world)
+    me, joined = world.worker()
+    world.relay().post(issuer_mailbox(world.lab.client_id), world.ask(me, joined, item).data)
+    command = [sys.executable, "-m", "tests.issuer.worker", str(world.folder), "die-freezing", step]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == -signal.SIGKILL
+    durable = list(STEPS).index(step) >= DURABLE_FROM
+    found = [len(entries(world, kind)) for kind in (Denied, Alarmed, Frozen)]
+    assert found == [int(durable)] * 3
+    assert world.project.frozen is durable
+    with world.lab.issuer(freeze_on_alarm=True) as again:
+        again.answer()
+    assert [len(entries(world, kind)) for kind in (Denied, Alarmed, Frozen)] == [1, 1, 1]
+    assert world.project.frozen
+    # Also where the one that froze it came to no status any more.
+    assert len(world.relay().fetch(status_mailbox(world.lab.client_id), after=0, limit=10)) == 1
+    world.lab.verify_ledger()
 
 
 def test_a_freeze_and_releases_in_flight_have_one_order(world: World) -> None:

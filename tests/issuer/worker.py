@@ -1,8 +1,8 @@
 """Issuers in processes of their own, for races and crashes over one `client.db`.
 
 `python -m tests.issuer.worker <folder> race`: for each line of stdin, a JSON list of requests in hex, handle them in
-turn and print the JSON list of answers in hex; `race-freezing` freezes on alarms. `... die <step>`: answer the
-mailbox, and die by SIGKILL at a step.
+turn and print the JSON list of answers in hex; `race-freezing` freezes on alarms. `... die <step>`, or
+`die-freezing`: answer the mailbox, and die by SIGKILL at a step.
 """
 
 import json
@@ -68,9 +68,9 @@ def say(text: str) -> None:
 def main(folder: str, mode: str, step: str = "") -> None:
     """Open the home, and do as told."""
     lab = Client.open(Path(folder) / "client", PassphraseRoot(PASSPHRASE, parameters=CHEAP))
-    issuer = lab.issuer(freeze_on_alarm=mode == "race-freezing")
+    issuer = lab.issuer(freeze_on_alarm=mode.endswith("-freezing"))
     say("ready")
-    if mode == "die":
+    if mode.startswith("die"):
         break_at(step, issuer, lambda: os.kill(os.getpid(), signal.SIGKILL))
         issuer.answer()
         raise SystemExit("it lived on")
