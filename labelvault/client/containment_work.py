@@ -141,7 +141,9 @@ def _open_tasks(database: Database, grant_hash: bytes, contractor: bytes, start:
 
 
 def needed_items(database: Database, client: bytes, project: bytes) -> set[bytes]:
-    """Return what work to come needs: tasks without an accepted answer, all that these require, and gold.
+    """Return what work to come needs: tasks without an accepted answer, all that these require, and gold; and decoys.
+
+    A decoy that alone kept its version, while all around it was sealed again, would show.
 
     A task that is to be answered several times counts as finished with its first answer: the client alone knows.
 
@@ -150,8 +152,11 @@ def needed_items(database: Database, client: bytes, project: bytes) -> set[bytes
         client: 32 bytes.
         project: 16 bytes.
     """
-    gold = database.rows("SELECT item FROM items WHERE project = ? AND kind = 'gold'", project)
-    needed = {bytes(item) for (item,) in gold}
+    kept = database.rows(
+        "SELECT item FROM items WHERE project = ?1 AND kind = 'gold' UNION SELECT item FROM honey WHERE project = ?1",
+        project,
+    )
+    needed = {bytes(item) for (item,) in kept}
     tasks = database.rows(
         "SELECT i.item FROM items i JOIN batches b ON b.batch = i.batch"
         " WHERE i.project = ? AND i.kind = 'task' AND i.version IS NOT NULL AND b.revoked_ms IS NULL"

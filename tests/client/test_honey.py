@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelvault.client import Client, ItemFilter, Scope, honey
+from labelvault.client import Client, ItemFilter, PassphraseRoot, Scope, honey, restore
+from labelvault.client.containment_work import needed_items
 from labelvault.errors import DeniedError, GrantScopeError, ProjectError, RelayError, ShreddedError
 from labelvault.ledger.entries import Sealed
 from labelvault.wire.items import parse_header
 from tests.client.killing import NEVER, steps_done
-from tests.world import DAY, LIMITS, World, entries, rows, write_file
+from tests.world import DAY, LIMITS, PASSPHRASE, World, entries, rows, write_file
 
 
 def guidelines(world: World, *names: str, size: int = 10) -> None:
@@ -218,6 +219,28 @@ def test_rekeying_by_id_gives_decoys_new_versions_like_real_items(world: World) 
     sizes = {row[4] for row in stored_of(world, item)}
     assert len(sizes) == 1
     assert sealed(world) == {item}
+
+
+def test_R8_after_a_restore_decoys_are_unknown_and_sealed_again_like_all_else(world: World) -> None:
+    """What is in the gap is re-keyed, also where only what is needed is: decoys alone at an old version would show."""
+    (item,) = planted_and_sealed(world)
+    world.clock.advance(timedelta(seconds=1))
+    world.lab.backup(world.folder / "monday.backup")
+    home, keystore = world.folder / "again", world.home / "root.keystore"
+    restore(home, PassphraseRoot(PASSPHRASE), world.folder / "monday.backup", keystore=keystore, clock=world.clock)
+    lab = world.open_client("again")
+    world.clock.advance(timedelta(hours=1))
+    project = lab.project("eval")
+    assert [each.item for each in project.honey()] == [item]
+    stated = lab.statement("all", world.clock() - DAY, world.clock() - timedelta(seconds=1))
+    exposed = project.exposed(stated.file)
+    assert {each for each, _ in exposed} == {each.item for each in project.items()} | {item}
+    assert item in needed_items(lab.database, lab.client_id, project.project_id)
+    report = project.rekey(exposed)
+    assert report.faults == ()
+    versions = dict(report.versions)
+    assert versions[item] == max(versions.values())
+    assert [each.item for each in project.honey() if each.sealed_at is not None] == [item]
 
 
 def stored_of(world: World, item: bytes) -> list[tuple]:
