@@ -38,6 +38,7 @@ from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.frame import parse_frame, sign_message
 from labelvault.wire.framefile import pack_frames, unpack_frames
 from labelvault.wire.ids import issuer_mailbox, status_mailbox
+from labelvault.wire.messages import Lease, LeaseOuter
 from labelvault.wire.schema import decode_record
 from tests.world import DAY, MINUTE, PASSPHRASE, World, dump, entries, identity
 
@@ -92,6 +93,16 @@ def test_G12_one_refusal_refuses_all_and_names_the_task(world: World, code: str,
     assert dump(world.client_db) == before
     report = issue(world.lab, "ada", Scope(items=["one"]), prekeys=prekeys)
     assert report.unused == 4
+
+
+@pytest.mark.parametrize("age_s", [60, 604_800])
+def test_the_age_of_a_status_may_be_either_bound(world: World, age_s: int) -> None:
+    """A minute and seven days are the last that are taken, and the lease says so."""
+    me, _ = worker(world)
+    report = issue(world.lab, "ada", Scope(items=["one"]), prekeys=me.ahead.make_prekeys(1), status_max_age_s=age_s)
+    (lease,) = report.leases
+    outer = decode_record(LeaseOuter, decode_record(Lease, parse_frame(lease.frame).body).outer)
+    assert outer.status_max_age_s == age_s
 
 
 def test_what_stops_requests_stops_issuing_ahead(world: World) -> None:

@@ -420,6 +420,20 @@ def _receipt_of(world: World, me: Contractor, request: Signed[OpenRequest]) -> R
     return open_frame(world.receipt(me, request), Receipt, me.public_key).message
 
 
+def test_a_pass_counts_each_receipt_that_it_recorded(world: World) -> None:
+    """Two of one lease are two; the same once more is none; and the next pass counts anew."""
+    me, joined = world.worker()
+    issuer, request = world.issuer(), world.ask(me, joined, world.task())
+    issuer.handle(request.data)
+    mailbox = issuer_mailbox(world.lab.client_id)
+    opened = world.receipt(me, request, "opened")
+    for data in (opened, world.receipt(me, request), opened):
+        world.relay().post(mailbox, data)
+    report = issuer.answer()
+    assert (report.receipts, report.junk, report.released) == (2, 0, 0)
+    assert issuer.answer().receipts == 0
+
+
 def test_only_a_close_ends_a_lease(world: World) -> None:
     """After `opened` and `submitted` the slot is taken and the stored answer stands; after `closed` neither."""
     me, joined = world.worker()
