@@ -434,6 +434,23 @@ def test_a_pass_counts_each_receipt_that_it_recorded(world: World) -> None:
     assert issuer.answer().receipts == 0
 
 
+def test_a_pass_counts_each_denial_by_its_code(world: World) -> None:
+    """Expired requests are counted and leave no trace; what was denied before is no denial of this pass."""
+    me, joined = world.worker()
+    issuer = world.issuer()
+    late = [world.ask(me, joined, world.task()) for _ in range(3)]
+    gold = [world.ask(me, joined, bytes([number]) * 16) for number in range(2)]
+    for request in (*gold, gold[0]):
+        world.relay().post(issuer_mailbox(world.lab.client_id), request.data)
+    assert issuer.answer().denied == {"unknown": 2}
+    world.clock.advance(DAY)
+    before = len(entries(world, Denied))
+    for request in late:
+        world.relay().post(issuer_mailbox(world.lab.client_id), request.data)
+    assert issuer.answer().denied == {"stale": 3}
+    assert len(entries(world, Denied)) == before == 2
+
+
 def test_only_a_close_ends_a_lease(world: World) -> None:
     """After `opened` and `submitted` the slot is taken and the stored answer stands; after `closed` neither."""
     me, joined = world.worker()

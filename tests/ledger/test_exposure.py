@@ -133,6 +133,13 @@ def test_best_effort_then_process_exit() -> None:
     assert (exposure.until, exposure.erasure) == (at(-20), "best-effort")
 
 
+@pytest.mark.parametrize("second", [-10, -25], ids=["later", "by a clock that went back"])
+def test_of_two_best_effort_receipts_the_earlier_one_counts(second: float) -> None:
+    """A lease that was closed twice was over at the first close, in whichever order their times stand."""
+    exposure = only(released(1, -30), closed(1, -20, "best-effort"), closed(1, second, "best-effort"))
+    assert (exposure.until, exposure.reason) == (at(min(-20, second)), "not-erased")
+
+
 def test_expired_without_a_receipt() -> None:
     """Expiry frees the slot; the device stays in doubt for ever."""
     exposure = only(released(1, -1000))
