@@ -8,6 +8,8 @@ PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 INCIDENT    ?= build/incident
 ASSURANCE_ARGS ?=
+MUTANTS_ARGS ?=
+MINUTES     ?= 60
 BENCH_ARGS  ?=
 
 # Hashes decide what may be installed. Wheels only: building a source archive would run code that no lock file names.
@@ -19,6 +21,7 @@ PIP_LOCKED  := $(PIP) install --quiet --require-hashes $(PIP_WHEELS)
 RUN_READY  := $(VENV)/.run-ready
 DEV_READY  := $(VENV)/.dev-ready
 BENCH_READY := $(VENV)/.bench-ready
+MUTANTS_READY := $(VENV)/.mutants-ready
 LOCK_READY := $(VENV)/.lock-ready
 
 export PYTHONUTF8 := 1
@@ -34,6 +37,7 @@ help:
 	@echo "make test-slow  the tests that need minutes and gigabytes: 4 GiB sealed and opened"
 	@echo "make assurance  attack the claims for a quarter of an hour; one table (ASSURANCE_ARGS=..., assurance-long: hours)"
 	@echo "make assurance-selftest  delete one check at a time, and see what catches it"
+	@echo "make mutants  which changes of the core no test notices, from a random sample (MINUTES=60, MUTANTS_ARGS=...)"
 	@echo "make bench    speed, memory and size beside peers and limits: a table, benchmarks/out/ (BENCH_ARGS=...)"
 	@echo "make bench-quick  the same with small sizes, to see that it runs"
 	@echo "make lint     ruff, mypy, import contracts, comparisons of secrets"
@@ -67,6 +71,11 @@ assurance: $(DEV_READY)
 
 assurance-long: $(DEV_READY)
 	$(BIN)/python -m tests.assurance --profile long $(ASSURANCE_ARGS)
+
+.PHONY: mutants
+mutants: $(MUTANTS_READY)
+	rm -rf mutants
+	$(BIN)/python -m tests.mutants --minutes $(MINUTES) $(MUTANTS_ARGS)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -113,6 +122,10 @@ $(DEV_READY): $(RUN_READY) requirements/dev.txt
 
 $(BENCH_READY): $(RUN_READY) requirements/bench.txt
 	$(PIP_LOCKED) -r requirements/bench.txt
+	@touch $@
+
+$(MUTANTS_READY): $(DEV_READY) requirements/mutants.txt
+	$(PIP_LOCKED) -r requirements/mutants.txt
 	@touch $@
 
 $(LOCK_READY): requirements/lock.txt | $(BIN)/python
