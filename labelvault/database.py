@@ -6,7 +6,7 @@ WAL with synchronous=FULL: in a power-cut simulation no acknowledged commit was 
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,9 @@ class Database:
     """One connection to a database.
 
     Other processes and threads open their own `Database`; SQLite's write lock makes them one writer.
+
+    Attributes:
+        after_commit: called after each transaction that is durable. What it raises, the transaction's block raises.
     """
 
     def __init__(self, path: Path, schema: Schema, *, create: bool = False) -> None:
@@ -51,6 +54,7 @@ class Database:
         """
         self._lock = threading.RLock()
         self._depth = 0
+        self.after_commit: Callable[[], None] | None = None
         self._name = path.name
         made = None
         try:
@@ -117,6 +121,8 @@ class Database:
                 raise
             finally:
                 self._depth = 0
+            if self.after_commit is not None:
+                self.after_commit()
 
     @contextmanager
     def erasing(self) -> Iterator[None]:

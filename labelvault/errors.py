@@ -226,6 +226,10 @@ class NotFoundError(StoreError):
     """Nothing is stored under this name."""
 
 
+class ReplicaError(StoreError):
+    """The ledger's copy elsewhere can't be kept. What was done is on record here, and its answer does not leave."""
+
+
 class RelayError(LabelVaultError):
     """The vault could not be reached, or answered with something that can't be right."""
 

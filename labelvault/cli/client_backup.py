@@ -106,6 +106,11 @@ def _said(report: BackupReport, client: bytes) -> list[str]:
     help=f"Where {TOKEN_FILE} is, for --from-vault over HTTP.",
 )
 @click.option(
+    "--ledger",
+    type=click.Path(exists=True, path_type=Path),
+    help="A later copy of the lost home's ledger: the directory of ledger replicate, which ends it; or a file.",
+)
+@click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint that you kept: a backup that does not reach it is refused.",
@@ -120,6 +125,7 @@ def restore_command(
     identity: Path | None,
     vault: str | None,
     token_dir: Path | None,
+    ledger: Path | None,
     against: Path | None,
     home: Path,
     passphrase: Passphrase,
@@ -145,6 +151,7 @@ def restore_command(
         keystore=keystore,
         identity=identity,
         vault=vault,
+        ledger=ledger,
         against=None if against is None else read_text(against),
     )
     out.result({**asdict(report), "home": home}, facts_table(_restored(report, home)), *_told(report))
@@ -194,13 +201,21 @@ def _restored(report: RestoreReport, home: Path) -> list[tuple[str, object]]:
 
 
 def _told(report: RestoreReport) -> list[str]:
-    said = [
-        f"Unknown: what was released from {moment(report.backup_at)} to {moment(report.restored_at)}.",
-        f"{report.grants} grants have ended. Revoke and freeze again what you had since; then grant and invite anew.",
+    if report.complete:
+        said = [
+            "Nothing is unknown: the copy of the ledger has all that left the lost home, which lets nothing out now."
+        ]
+    else:
+        said = [f"Unknown: what was released from {moment(report.backup_at)} to {moment(report.restored_at)}."]
+    if report.merged:
+        said.append(
+            f"The copy of the ledger added {report.merged} entries; what they revoked, froze or destroyed is so again."
+            f" Lost are {report.lost_versions} item versions that were sealed since (seal again), and"
+            f" {report.lost_contractors} contractors that were enrolled since (enrol again)."
+        )
+    again = "Grant" if report.complete else "Revoke and freeze again what you had since; then grant"
+    said += [
+        f"{report.grants} grants have ended. {again} and invite anew.",
         f"Requests are answered from {moment(report.accept_from)} on.",
     ]
-    return (
-        said
-        if report.version is None
-        else [*said, f"It is the vault's newest that it shows, {report.version}. {_HIDDEN}"]
-    )
+    return said if report.version is None else [*said, f"This was backup {report.version} at the vault. {_HIDDEN}"]

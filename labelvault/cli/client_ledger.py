@@ -1,4 +1,4 @@
-"""`labelvault client ledger show`: the newest entries, readably."""
+"""`labelvault client ledger show` and `replicate`: the newest entries, readably, and a copy that is kept elsewhere."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,17 +8,27 @@ import click
 
 from labelvault.cli.client_home import client_options, opened
 from labelvault.cli.options import Passphrase, examples
-from labelvault.cli.output import Output, moment, table
+from labelvault.cli.output import Output, facts_table, moment, table
 from labelvault.client import LedgerLine
 from labelvault.ledger import entries
 from labelvault.ledger.entries import KINDS
 
 _ID_DIGITS: Final = 12
+_CLOSED: Final = (
+    "Nothing leaves the issuer that is not in the copy. While it can't be written, nothing is released; what was"
+    " asked is answered once it can."
+)
+_BEST_EFFORT: Final = (
+    "Answers leave also while the copy can't be kept, and nobody is told but client doctor: after a restore, what came"
+    " after the copy's last entry stays unknown."
+)
+_DESTROY: Final = "If the copy could not be reached, destroy it: it does not know that it ended."
 
 
 def add_to(group: click.Group) -> None:
-    """Add this module's command to `labelvault client ledger`."""
+    """Add this module's commands to `labelvault client ledger`."""
     group.add_command(show)
+    group.add_command(replicate)
 
 
 @click.command(epilog=examples("labelvault client ledger show", "labelvault client ledger show --type denied --last 5"))
@@ -48,6 +58,51 @@ def show(last: int, kind: str | None, home: Path, passphrase: Passphrase, out: O
             ["entry#", "time", "type", "what"],
             [(each.number, moment(each.entry.at), each.kind, _what(each)) for each in lines],
         ),
+    )
+
+
+@click.command(
+    epilog=examples(
+        "labelvault client ledger replicate /mnt/other-disk/ledger",
+        "labelvault client ledger replicate",
+        "labelvault client ledger replicate --off",
+    )
+)
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--best-effort", is_flag=True, help="Let answers leave also while the copy can't be kept.")
+@click.option("--off", is_flag=True, help="Keep no copy any more, and say so in it.")
+@click.option("--force", is_flag=True, help="With --off: also where the copy can't be reached.")
+@client_options
+def replicate(
+    folder: Path | None,
+    best_effort: bool,
+    off: bool,
+    force: bool,
+    home: Path,
+    passphrase: Passphrase,
+    out: Output,
+) -> None:
+    """Keep a copy of the ledger in DIR at each commit; without DIR, say how it stands.
+
+    Nothing leaves the issuer that is not in the copy: while DIR can't be written, nothing is released and nothing
+    changed. So a restore that is given DIR leaves nothing unknown.
+    """
+    if (folder is not None and off) or (best_effort and folder is None) or (force and not off):
+        raise click.UsageError("give DIR (with --best-effort, if need be), or --off (with --force), or neither")
+    with opened(home, passphrase) as client:
+        if folder is not None:
+            client.replicate_ledger(folder, best_effort=best_effort)
+        elif off:
+            client.stop_replicating(force=force)
+        copy = client.ledger_copy()
+    if copy is None:
+        out.result({"copy": None}, "No copy of the ledger is kept.", *([_DESTROY] if force else []))
+        return
+    behind = copy.fault if copy.behind is None else f"{copy.behind} entries" if copy.behind else "nothing"
+    out.result(
+        {"copy": asdict(copy)},
+        facts_table([("copy", copy.folder), ("policy", copy.policy), ("lacks", behind)]),
+        _BEST_EFFORT if copy.policy == "best-effort" else _CLOSED,
     )
 
 

@@ -38,7 +38,7 @@ from labelvault.database import Database
 from labelvault.errors import BackupError, KeystoreError, OutputError
 from labelvault.issuer.log import Log
 from labelvault.issuer.schema import CLIENT_SCHEMA
-from labelvault.keys.files import make_private_dir, read_private
+from labelvault.keys.files import flush_dir, make_private_dir, read_private
 from labelvault.keys.root import RootKey
 from labelvault.keys.token import TOKEN_FILE
 from labelvault.wire.ids import ID_BYTES
@@ -235,10 +235,6 @@ def _write(file: Path, backup: SealedBackup) -> None:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        parent = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        flush_dir(file.parent)
     except OSError as error:
         raise OutputError(f"{file} can't be written: {error.strerror}") from error

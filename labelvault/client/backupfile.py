@@ -27,7 +27,7 @@ from labelvault.wire.schema import Text, UInt, decode_record, encode_record
 
 MAGIC: Final = b"labelvault backup\n"
 VERSION: Final = 1
-FLOOR_BYTES: Final = 64 * 1024
+FLOOR_BYTES: Final = 4096
 MAX_MEMBER_BYTES: Final = 2**40
 MAX_NAME_BYTES: Final = 100
 MAX_INCREMENTS: Final = 99

@@ -14,11 +14,13 @@ from labelvault.client.client import Client
 from labelvault.client.home import read_vault_address
 from labelvault.client.ledgers import known_ledgers, verify_ledgers
 from labelvault.client.queries import grants
+from labelvault.client.replicating import ledger_copy
 from labelvault.database import Database
 from labelvault.errors import LabelVaultError
 from labelvault.health import Check, guarded, ok, problem, warning
 from labelvault.health.machine import machine
 from labelvault.health.places import private, room
+from labelvault.issuer.log import Log
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.keys.doctor import hybrid_kem, key_file, opens, reach
 from labelvault.keys.root import FILE_NAME, RootKeyProvider
@@ -82,6 +84,8 @@ def _home(home: Path, database: Database, now: datetime) -> Iterator[Check]:
     yield from _projects(database)
     yield _leases(database, now)
     yield _backup(database, now)
+    log = Log(database, certificate.client, certificate.epoch)
+    yield guarded("ledger copy", lambda: _ledger_copy(database, log), "See labelvault client ledger replicate.")
 
 
 def _certificate(certificate: IssuerCertificate, now: datetime) -> Check:
@@ -133,6 +137,18 @@ def _backup(database: Database, now: datetime) -> Check:
     at, place = max(finished)
     text = f"the newest is of {at:%Y-%m-%d %H:%M} UTC, at {place}"
     return ok("backup", text) if now - at < _OLD_BACKUP else warning("backup", text, _BACK_UP)
+
+
+def _ledger_copy(database: Database, log: Log) -> Check:
+    copy = ledger_copy(database, log)
+    if copy is None:
+        return ok("ledger copy", "none is kept: after a restore, what came after the backup is unknown")
+    if copy.fault is not None:
+        mend = "Mount or mend it; until then nothing is released." if copy.policy == "closed" else "Mount or mend it."
+        return problem("ledger copy", copy.fault, mend)
+    text = f"in {copy.folder}, {copy.policy}, lacks {copy.behind} entries"
+    mend = "The next commit writes them. Was an issuer stopped in between?"
+    return warning("ledger copy", text, mend) if copy.behind else ok("ledger copy", text)
 
 
 def _keys(home: Path, root: RootKeyProvider) -> Iterator[Check]:

@@ -6,16 +6,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from labelvault.client import backuprecords, browsing, cosigning, ledgers, rerooting
+from labelvault.client import backuprecords, browsing, cosigning, ledgers, replicating, rerooting
 from labelvault.client.backup import back_up, back_up_to_vault
 from labelvault.client.browsing import LedgerLine
 from labelvault.client.home import create_home, read_vault_address
-from labelvault.client.records import BackupRecord, BackupReport, CosignedLedger, LedgerSummary
+from labelvault.client.records import BackupRecord, BackupReport, CosignedLedger, LedgerCopy, LedgerSummary
 from labelvault.crypto.sign import SigningKey
 from labelvault.database import Database
 from labelvault.errors import KeystoreError, StoreError
 from labelvault.issuer.log import Log
 from labelvault.issuer.release import IssuerIdentity
+from labelvault.issuer.replica import follow
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.issuer.service import Issuer
 from labelvault.issuer.state import State
@@ -69,6 +70,8 @@ class OpenedClient:
         self.issuer_identity = IssuerIdentity(self.certificate, issuer_key, name)
         self._state = State(self.database, identity_key, self.certificate.message)
         self._log = Log(self.database, self.client_id, self.certificate.message.epoch)
+        # Looking at things works while the copy is away; what adds to the ledger does not.
+        follow(self.database, self._log, self._log.newest_checkpoint())
         rerooting.conclude_root(home, self.database, root, self.record, self.now)
 
     @classmethod
@@ -216,8 +219,10 @@ class OpenedClient:
         Args:
             freeze_on_alarm: stop a project's releases as soon as one of its decoys is asked for.
         """
+        database = Database(self._home / "client.db", CLIENT_SCHEMA)
+        follow(database, Log(database, self.client_id, self.certificate.message.epoch))
         return Issuer(
-            Database(self._home / "client.db", CLIENT_SCHEMA),
+            database,
             self.identity_key,
             self.client_id,
             self.issuer_identity,
@@ -339,6 +344,39 @@ class OpenedClient:
     def backups(self) -> list[BackupRecord]:
         """Return the backups that this home knows of, newest last."""
         return backuprecords.backups(self.database)
+
+    def replicate_ledger(self, folder: Path, *, best_effort: bool = False) -> None:
+        """Keep a copy of the ledgers in a directory, from now on at each commit, whoever commits.
+
+        What is committed is durable there before its answer leaves; where the copy can't be kept, nothing leaves and
+        every change raises ReplicaError until it can be. A restore takes the copy over, and nothing is unknown then.
+        A copy that was kept elsewhere before is ended.
+
+        Args:
+            folder: there already; on other disks than the home.
+            best_effort: let answers leave also while the copy can't be kept. Then a restore can't rely on it, and the
+                time from its last entry on stays unknown.
+
+        Raises:
+            ReplicaError: it can't be kept there, or the one before can't be ended.
+        """
+        replicating.replicate(self, Path(folder), best_effort=best_effort)
+
+    def stop_replicating(self, *, force: bool = False) -> None:
+        """Keep no copy of the ledger any more, and say so in the copy.
+
+        Args:
+            force: also where the copy can't be reached. It does not know then that it ended: destroy it, or a restore
+                might take it for complete.
+
+        Raises:
+            ReplicaError: it can't be reached.
+        """
+        replicating.stop(self, force=force)
+
+    def ledger_copy(self) -> LedgerCopy | None:
+        """Return where a copy of the ledger is kept, and how far it is behind; None if none is."""
+        return replicating.ledger_copy(self.database, self._log)
 
     def ledger_lines(self, last: int = 20, kind: str | None = None) -> list[LedgerLine]:
         """Return the newest entries, oldest first, with the catalog's names for what they name. Verifies nothing.

@@ -478,6 +478,23 @@ class BackupRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerCopy:
+    """Where a copy of the ledger is kept.
+
+    Attributes:
+        folder: the directory.
+        policy: `closed`: nothing leaves that is not in it; or `best-effort`.
+        behind: how many entries it lacks; None if it can't be kept now.
+        fault: why it can't be.
+    """
+
+    folder: Path
+    policy: str
+    behind: int | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredBackup:
     """A backup that a vault shows.
 
@@ -516,6 +533,10 @@ class RestoreReport:
         grants: how many grants were valid then; none is any more.
         contractors: names of the contractors that were enrolled and not revoked then.
         frozen: names of the projects that were frozen or revoked then, and still are.
+        merged: entries that a later copy of the old ledger added.
+        complete: whether that copy has all that left the lost home; then nothing is unknown.
+        lost_versions: item versions that it says were sealed since; no key of them is left.
+        lost_contractors: how many it says were enrolled since; the backup does not know them.
     """
 
     client: bytes
@@ -531,3 +552,7 @@ class RestoreReport:
     grants: int
     contractors: tuple[str, ...]
     frozen: tuple[str, ...]
+    merged: int
+    complete: bool
+    lost_versions: int
+    lost_contractors: int

@@ -23,20 +23,24 @@ from labelvault.client.backupchain import CONFIG, DATABASE, IDENTITY, VaultShelf
 from labelvault.client.backupfile import BackupHeader
 from labelvault.client.home import CERTIFICATE_LIFETIME, read_vault_address
 from labelvault.client.ledgers import KnownLedger, known_ledgers, verify_ledgers
-from labelvault.client.records import LedgerSummary, RestoreReport, StoredBackup
+from labelvault.client.merging import known_until, merge_ledger
+from labelvault.client.records import RestoreReport, StoredBackup
 from labelvault.client.rerooting import KEK_FOLDER
+from labelvault.client.shredding import shred
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.sign import SigningKey
 from labelvault.database import Database
 from labelvault.errors import BackupError, ClockError, ForkError, KeystoreError, OutputError
 from labelvault.issuer.authorize import CLOCK_SKEW
 from labelvault.issuer.log import Log
+from labelvault.issuer.replica import set_replica
 from labelvault.issuer.schema import CLIENT_SCHEMA
-from labelvault.keys.files import make_private_dir, read_private, write_private
+from labelvault.keys.files import flush_dir, make_private_dir, read_private, write_private
 from labelvault.keys.identity import load_signing_key, store_signing_key
+from labelvault.keys.kek import KekFiles
 from labelvault.keys.root import FILE_NAME, RootKey, RootKeyProvider
 from labelvault.ledger.checkpoint import issuer_key_name
-from labelvault.ledger.entries import Certified, Restored
+from labelvault.ledger.entries import Certified, Entry, Restored
 from labelvault.ledger.tree import root
 from labelvault.relay import open_relay
 from labelvault.relay.local import utc_now
@@ -102,6 +106,7 @@ def restore(
     keystore: Path | None = None,
     identity: Path | None = None,
     vault: str | None = None,
+    ledger: Path | None = None,
     against: str | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> RestoreReport:
@@ -119,12 +124,15 @@ def restore(
         keystore: the copy of `root.keystore`, where the root key is in one.
         identity: the copy of `identity.key`, where it is kept offline.
         vault: the vault's address, if it is another by now.
-        against: a signed checkpoint that somebody kept: a backup that does not reach it is refused.
+        ledger: a later copy of the lost home's ledger: the directory where it was kept, which ends that copy, so that
+            the lost home lets nothing out any more; or a file, which leaves what came after it unknown.
+        against: a signed checkpoint that somebody kept: a backup, with that copy, that does not reach it is refused.
         clock: says the time, aware UTC.
 
     Raises:
         BackupError: truncated, altered, incomplete, no backup, or another client's.
-        LedgerError: the backup's ledger does not hold together, or does not reach `against`.
+        LedgerError: the backup's ledger, or the later copy, does not hold together.
+        ReplicaError: the later copy can't be ended.
         KeystoreError: or one of its kinds: something has this home's name; the keystore is another's, the passphrase
             wrong, or the identity key missing.
         ClockError: this machine's clock is behind the backup's time.
@@ -158,13 +166,13 @@ def restore(
         if vault is not None:
             write_private(stage / CONFIG, json.dumps({"vault": vault}).encode(), replace=True)
         read_vault_address(stage)
-        report = _certify(stage, opened_root, header, truncate(clock()), against)
+        report = _certify(stage, opened_root, header, truncate(clock()), ledger, against)
         with closing(Database(stage / DATABASE, CLIENT_SCHEMA)) as database:
             backuprecords.begin(database, header.chain, place, header.root, header.at)
             backuprecords.finish(database, header.chain, header.at, version)
         _sync(stage)
         os.rename(stage, home)
-        _sync_directory(home.parent)
+        flush_dir(home.parent)
     return replace(report, version=version)
 
 
@@ -211,7 +219,12 @@ def _held(stage: Path) -> Iterator[bool]:
 
 
 def _certify(
-    stage: Path, opened_root: RootKey, header: BackupHeader, reading: datetime, against: str | None
+    stage: Path,
+    opened_root: RootKey,
+    header: BackupHeader,
+    reading: datetime,
+    ledger: Path | None,
+    against: str | None,
 ) -> RestoreReport:
     """Begin a new epoch in the database that came back, under a new issuer key that the identity key certifies."""
     if not (stage / IDENTITY).is_file():
@@ -225,9 +238,11 @@ def _certify(
             raise BackupError("the parts of this backup belong to different clients")
         ledgers = known_ledgers(database, identity.public_key)
         old = ledgers[-1]
-        if _verified(ledgers, against).size != header.size or old.log.epoch != header.epoch:
+        if verify_ledgers(ledgers, None).size != header.size or old.log.epoch != header.epoch:
             raise BackupError("the backup holds another ledger than it says")
-        now = _now(database, reading)
+        merged = None if ledger is None else merge_ledger(database, old, ledger)
+        _check_reaches(ledgers, against)
+        now = _now(database, reading, max(entry.at for entry in old.log.entries()))
         # By the clock, so that two restores of one backup don't use one number twice.
         serial = max(old.certificate.message.serial + 1, to_ms(now) // 1000)
         certificate = sign_message(
@@ -243,24 +258,44 @@ def _certify(
             identity,
         )
         message = certificate.message
-        backup_at = max(entry.at for entry in old.log.entries())
         log = Log(database, header.client, message.epoch)
+
+        def record(entries: Sequence[Entry]) -> None:
+            for entry in entries:
+                log.append(entry)
+            log.sign(issuer_key_name(header.client), issuer)
+
+        size, until = old.log.size(), known_until(old, merged, now)
         with database.transaction():
             database.execute("INSERT INTO certificates VALUES (?, ?)", serial, certificate.data)
-            log.append(Certified(now, issuer.public_key, serial, certificate.hash, message.epoch))
-            old_root = root(header.size, old.log.read_node)
-            log.append(Restored(now, old.log.epoch, header.size, old_root, min(backup_at, now)))
-            log.sign(issuer_key_name(header.client), issuer)
+            record(
+                [
+                    Certified(now, issuer.public_key, serial, certificate.hash, message.epoch),
+                    Restored(now, old.log.epoch, size, root(size, old.log.read_node), until),
+                ]
+            )
             _close_the_past(database, now)
-        report = _report(database, header, message, min(backup_at, now), old.certificate.message.issuer)
+            set_replica(database, None)
+        keks = KekFiles(stage / KEK_FOLDER, opened_root, header.client)
+        for project in merged.shredded if merged is not None else ():
+            if database.row("SELECT 1 FROM projects WHERE project = ? AND shredded_ms IS NULL", project):
+                shred(database, keks, project, record, now)
+        report = _report(database, header, message, until, old.certificate.message.issuer)
     store_signing_key(stage / "issuer.key", issuer, opened_root, "issuer", header.client)
-    return report
+    return replace(
+        report,
+        known=size,
+        merged=0 if merged is None else merged.entries,
+        complete=merged is not None and merged.complete,
+        lost_versions=0 if merged is None else merged.sealed,
+        lost_contractors=0 if merged is None else merged.unknown,
+    )
 
 
-def _verified(ledgers: Sequence[KnownLedger], against: str | None) -> LedgerSummary:
-    """Verify the ledgers, and that they reach a checkpoint that somebody kept."""
+def _check_reaches(ledgers: Sequence[KnownLedger], against: str | None) -> None:
+    """Verify all ledgers, and that they reach a checkpoint that somebody kept."""
     try:
-        return verify_ledgers(ledgers, against)
+        verify_ledgers(ledgers, against)
     except ForkError as error:
         raise BackupError(
             f"the backup does not reach that checkpoint: {error}",
@@ -268,8 +303,8 @@ def _verified(ledgers: Sequence[KnownLedger], against: str | None) -> LedgerSumm
         ) from error
 
 
-def _now(database: Database, reading: datetime) -> datetime:
-    high = from_ms(int.from_bytes(database.meta("clock_ms") or b"", "big"))
+def _now(database: Database, reading: datetime, last: datetime) -> datetime:
+    high = max(last, from_ms(int.from_bytes(database.meta("clock_ms") or b"", "big")))
     if reading < high - CLOCK_SKEW:
         raise ClockError(f"the clock says {reading.isoformat()}, but the backup is of {high.isoformat()}")
     return max(reading, high)
@@ -315,6 +350,10 @@ def _report(
         grants=sum(grant.issuer == old_issuer and grant.expires_at > message.at for grant in grants),
         contractors=tuple(str(name) for (name,) in contractors),
         frozen=tuple(str(name) for (name,) in closed),
+        merged=0,
+        complete=False,
+        lost_versions=0,
+        lost_contractors=0,
     )
 
 
@@ -327,12 +366,4 @@ def _sync(stage: Path) -> None:
     finally:
         os.close(descriptor)
     for directory in (stage / KEK_FOLDER, stage):
-        _sync_directory(directory)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush_dir(directory)

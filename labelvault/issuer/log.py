@@ -112,13 +112,14 @@ class Log:
         )
         return [bytes(row[0]) for row in rows]
 
-    def stream(self, size: int) -> Iterator[bytes]:
+    def stream(self, size: int, begin: int = 0) -> Iterator[bytes]:
         """Yield the first entries' exact bytes, in order, few at a time; what is appended meanwhile changes nothing.
 
         Args:
             size: how many.
+            begin: of these, only from this number on.
         """
-        for start in range(0, size, _PAGE):
+        for start in range(begin, size, _PAGE):
             rows = self._database.rows(
                 "SELECT entry FROM ledger_entries WHERE epoch = ? AND number >= ? AND number < ? ORDER BY number",
                 self.epoch,

@@ -187,6 +187,16 @@ def _overwrite(directory: int, name: str) -> None:
         os.close(descriptor)
 
 
+def flush_dir(path: Path) -> None:
+    """Make durable which names a directory has.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    with _opened(path) as directory:
+        os.fsync(directory)
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of `data` and flush it; `os.write` alone may stop early.
 

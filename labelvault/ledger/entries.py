@@ -246,7 +246,8 @@ class Restored:
         epoch: of the old ledger.
         size: how many entries of it are known.
         root: RFC 6962 root hash over those.
-        backup_at: the last known entry's time.
+        backup_at: until when it is known: the last known entry's time; the restore's, where a copy that was kept at
+            each commit says all.
     """
 
     at: datetime

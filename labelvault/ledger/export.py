@@ -73,7 +73,7 @@ def export_ledger(entries: Iterable[bytes], note: str) -> bytes:
         entries: every entry's exact bytes, in order.
         note: the signed checkpoint over exactly these entries.
     """
-    return b"\n".join([*map(_entry_line, entries), _checkpoint_line(note), b""])
+    return b"\n".join([*map(entry_line, entries), checkpoint_line(note), b""])
 
 
 def verify_export(
@@ -111,14 +111,14 @@ def verify_export(
     if len(lines) < 2 or lines.pop() != b"":
         raise FormatError("an export ends with a checkpoint and a newline")
     # Signature first: nothing else in the file is looked at unless the issuer vouches for it.
-    note = _read_checkpoint(lines.pop())
+    note = read_checkpoint(lines.pop())
     checkpoint = verify_checkpoint(note, name, public_key, origin)
     size = checkpoint.size
     if len(lines) < size:
         raise LedgerError(f"the export is cut: {len(lines)} entries where the checkpoint covers {size}")
     if len(lines) > size:
         raise LedgerError(f"the export has {len(lines)} entries where the checkpoint covers {size}")
-    raw = [_read_entry(line, index) for index, line in enumerate(lines)]
+    raw = [read_entry(line, index) for index, line in enumerate(lines)]
     leaves = [leaf_hash(entry) for entry in raw]
     if root_of_leaves(leaves) != checkpoint.root:
         raise LedgerError("entries were reordered or rewritten: they do not give the checkpoint's root")
@@ -139,9 +139,9 @@ def claims(data: bytes) -> tuple[str, Checkpoint, Entry | None]:
     """
     first, _, rest = data.partition(b"\n")
     last = data.rstrip(b"\n").rpartition(b"\n")[2]
-    note = _read_checkpoint(last)
+    note = read_checkpoint(last)
     checkpoint = claimed_checkpoint(note)
-    return note, checkpoint, _decode(_read_entry(first, 0), 0) if rest else None
+    return note, checkpoint, _decode(read_entry(first, 0), 0) if rest else None
 
 
 def _discontinuity(before: Checkpoint, leaves: Sequence[bytes]) -> str:
@@ -153,7 +153,12 @@ def _discontinuity(before: Checkpoint, leaves: Sequence[bytes]) -> str:
     return ""
 
 
-def _read_entry(line: bytes, index: int) -> bytes:
+def read_entry(line: bytes, index: int) -> bytes:
+    """Return the entry's exact bytes of a line, without its newline.
+
+    Raises:
+        FormatError: not an entry's line, or not its one spelling.
+    """
     if len(line) > _MAX_ENTRY_LINE_BYTES:
         raise FormatError(f"entry {index} has more than {MAX_ENTRY_BYTES} bytes")
     try:
@@ -161,12 +166,13 @@ def _read_entry(line: bytes, index: int) -> bytes:
     except binascii.Error as error:
         raise FormatError(f"entry {index} is not base64") from error
     # Comparing with what we would write covers the start and the end of the line, too.
-    if _entry_line(entry) != line:
+    if entry_line(entry) != line:
         raise FormatError(f"entry {index} is not in its canonical form")
     return entry
 
 
-def _entry_line(entry: bytes) -> bytes:
+def entry_line(entry: bytes) -> bytes:
+    """Return an entry's line, without its newline."""
     return _ENTRY_START + base64.b64encode(entry) + _ENTRY_END
 
 
@@ -177,7 +183,12 @@ def _decode(entry: bytes, index: int) -> Entry:
         raise FormatError(f"entry {index}: {error}") from error
 
 
-def _read_checkpoint(line: bytes) -> str:
+def read_checkpoint(line: bytes) -> str:
+    """Return the signed note of a line, without its newline; unverified.
+
+    Raises:
+        FormatError: not a checkpoint's line, or not its one spelling.
+    """
     if not (line.startswith(_CHECKPOINT_START) and len(line) <= _MAX_NOTE_LINE_BYTES):
         raise FormatError("an export ends with a checkpoint")
     try:
@@ -185,12 +196,13 @@ def _read_checkpoint(line: bytes) -> str:
     except (ValueError, RecursionError) as error:
         raise FormatError("the export's checkpoint is not JSON") from error
     # Comparing with what we would write refuses other keys, values, escapes and whatever else JSON allows.
-    if _checkpoint_line(note) != line:
+    if checkpoint_line(note) != line:
         raise FormatError("the export's checkpoint is not in its canonical form")
     return note
 
 
-def _checkpoint_line(note: str) -> bytes:
+def checkpoint_line(note: str) -> bytes:
+    """Return a signed note's line, without its newline."""
     text = json.dumps({"checkpoint": note}, ensure_ascii=False, separators=(",", ":"))
     # Lone surrogates have no bytes; a line that spells one never compares equal.
     return text.encode("utf-8", "replace")

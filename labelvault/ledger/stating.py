@@ -134,9 +134,11 @@ def _gaps(views: Sequence[LedgerView]) -> tuple[Gap, ...]:
                 )
             if before.stated.size < restored.size or before.root_at(restored.size) != restored.root:
                 raise LedgerError("the older ledger is not the one that the newer one follows")
-            # A later copy of the old ledger makes the gap shorter. Nothing shows that it was the last one.
+            # A later copy of the old ledger makes the gap shorter. Nothing but the restore itself, which says that all
+            # until then is known, shows that it was the last one.
             since = restored.backup_at if before.latest is None else max(restored.backup_at, before.latest)
-            found.append(Gap(min(since, restored.at), restored.at))
+            if since < restored.at:
+                found.append(Gap(since, restored.at))
         before = view
     return tuple(found)
 

@@ -90,3 +90,44 @@ def test_what_can_not_be_restored_says_why_and_writes_nothing(world, cli):
     assert world.client("backup").code == exits.USAGE
     assert world.client("backup", file, "--to-vault").code == exits.USAGE
     assert not home.exists()
+
+
+def test_a_copy_of_the_ledger_is_kept_and_taken_over(world, cli):
+    """How it stands is told; away, nothing changes and the way out is said; a restore has nothing unknown with it."""
+    copies, backup = world.folder / "copies", world.folder / "monday.backup"
+    assert world.client("ledger", "replicate", copies).code == exits.UNREACHABLE
+    assert world.client("ledger", "replicate", "--json").json == {"copy": None}
+    copies.mkdir()
+    shown = world.client("ledger", "replicate", copies)
+    assert shown.code == exits.OK
+    assert "Nothing leaves the issuer that is not in the copy" in shown.out + shown.err
+    assert world.client("backup", backup).code == exits.OK
+    assert world.client("freeze", "ferry").code == exits.OK
+    assert world.client("ledger", "replicate", "--json").json["copy"]["behind"] == 0
+
+    def doctor():
+        ran = cli("client", "doctor", "--home", world.folder / "client", "--json")
+        return next(each["verdict"] for each in ran.json["checks"] if each["name"] == "ledger copy")
+
+    assert doctor() == "ok"
+    copies.rename(world.folder / "away")
+    ran = world.client("unfreeze", "ferry")
+    assert ran.code == exits.UNREACHABLE
+    assert "ledger replicate --off" in ran.err
+    assert doctor() == "problem"
+    (world.folder / "away").rename(copies)
+    keystore = ("--keystore", world.folder / "client" / "root.keystore", "--passphrase-file", world.passphrase_file)
+    ran = cli("client", "restore", backup, *keystore, "--ledger", copies, "--home", world.folder / "restored")
+    assert ran.code == exits.OK, ran.err
+    assert "Nothing is unknown" in ran.out + ran.err
+    ran = world.client("freeze", "ferry")
+    assert ran.code == exits.UNREACHABLE
+    assert "took it over" in ran.err
+    assert world.client("ledger", "replicate", "--off").code == exits.OK
+    assert world.client("ledger", "replicate", "--off", "--force").code == exits.OK
+    assert world.client("ledger", "replicate", copies, "--off").code == exits.USAGE
+    assert world.client("ledger", "replicate", "--best-effort").code == exits.USAGE
+    best = world.folder / "best"
+    best.mkdir()
+    shown = world.client("ledger", "replicate", best, "--best-effort")
+    assert "stays unknown" in shown.out + shown.err

@@ -7,6 +7,7 @@ from typing import Any
 
 from labelvault.client import Client
 from labelvault.database import Database
+from labelvault.errors import LabelVaultError
 from tests.world import World
 
 _CALLS = ((os, "fsync"), (os, "rename"), (os, "link"), (os, "unlink"), (os, "rmdir"), (Database, "_run"))
@@ -73,3 +74,20 @@ def steps_done(world: World, operation: Operation, last: int = NEVER) -> int | N
         return None
     assert os.WEXITSTATUS(status) == 0
     return int.from_bytes(done, "big")
+
+
+def forked(act: Callable[[], object]) -> int:
+    """Run in a child process; return its wait status. It raises nothing into this one."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            act()
+            code = 0
+        except LabelVaultError:
+            code = 3
+        except BaseException:  # noqa: BLE001 - a child must never come back into the test
+            code = 4
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1]

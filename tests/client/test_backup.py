@@ -29,7 +29,6 @@ from labelvault.errors import (
     KeystoreError,
     KeystoreForeignError,
     KeystorePassphraseError,
-    LabelVaultError,
     LedgerError,
     OutputError,
     PrekeyError,
@@ -43,6 +42,7 @@ from labelvault.vendor import Vault
 from labelvault.wire.frame import parse_frame
 from labelvault.wire.framefile import unpack_frames
 from labelvault.wire.messages import Lease
+from tests.client.killing import forked
 from tests.world import (
     CHEAP,
     DAY,
@@ -664,23 +664,6 @@ def test_what_can_not_be_backed_up_changes_nothing(world: World) -> None:
 
 
 # Killed, and full disks
-
-
-def forked(act: Callable[[], object]) -> int:
-    """Run in a child process; return its wait status. It raises nothing into this one."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        except LabelVaultError:
-            code = 3
-        except BaseException:  # noqa: BLE001 - a child must never come back into the test
-            code = 4
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1]
 
 
 def dying(number: int, act: Callable[[], object]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from labelvault.client.backupchain import DATABASE, assemble, part_path, parts_in_files
 from labelvault.contractor.exchange import DirectExchange, acceptor
 from labelvault.contractor.held import HeldLeases
 from labelvault.contractor.joining import Joined
@@ -35,6 +36,7 @@ from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_car
 from labelvault.keys.identity import UnlockedIdentity
 from labelvault.keys.kek import Kek, unwrap_dek, wrap_context
 from labelvault.keys.prekeys import PrekeyFiles
+from labelvault.keys.root import LocalRootKey
 from labelvault.ledger.checkpoint import Checkpoint, claimed_checkpoint, verify_checkpoint
 from labelvault.ledger.cosignature import cosignature_by, parse_cosigner_key
 from labelvault.ledger.export import export_ledger, verify_export
@@ -441,6 +443,20 @@ def _no_plaintext(entry: Callable[[Inputs, Path], None]) -> Callable[[Inputs, Pa
     return call
 
 
+# backup
+
+
+def _assemble(inputs: Inputs, place: Path) -> None:
+    file = place / "backup"
+    file.write_bytes(raw(inputs, "base"))
+    part_path(file, 1).write_bytes(raw(inputs, "increment"))
+    folder = place / "assembled"
+    folder.mkdir()
+    with parts_in_files(file) as parts:
+        assemble(parts, LocalRootKey(SecretBytes(raw(inputs, "root"))), folder, with_files=True)
+    assert (folder / DATABASE).read_bytes() == raw(inputs, "database")
+
+
 _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
     "codec": {"decode": _decode, "decode-pure-python": _decode_pure},
     "header": {
@@ -457,6 +473,7 @@ _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
         "open_item-certified": _certified,
         "open_lease": _open_served,
     },
+    "backup": {"assemble": _assemble},
     "wrap": {"unwrap_dek": _unwrap, "release": _release},
     "card": {"read_card": lambda inputs, _: void(read_card(raw(inputs, "card"))), "enroll": _enroll},
     "certificate": {

@@ -9,6 +9,7 @@ import sys
 from tests.vectors import (
     ahead_book,
     answers_book,
+    backup_book,
     exchange_book,
     items_book,
     keys_book,
@@ -31,6 +32,7 @@ def build(sealed: Sealed) -> dict[str, str]:
     presence_book.add(book)
     ledger_book.add(book)
     witness_book.add(book)
+    backup_book.add(book, sealed)
     vectors = book.vectors
     return {name: render(each, vectors[each.twin] if each.twin else None) for name, each in vectors.items()}
 
