@@ -139,9 +139,9 @@ lock: $(LOCK_READY)
 	$(UV) requirements/lock.in -o requirements/lock.txt
 	$(UV) requirements/build.in -o requirements/build.txt
 	$(UV) pyproject.toml --extra cli -o requirements/run.txt
-	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra examples --extra dev -c requirements/run.txt -o requirements/dev.txt
+	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra quorum --extra examples --extra dev -c requirements/run.txt -o requirements/dev.txt
 	$(UV) pyproject.toml --extra cli --extra service --extra bench -c requirements/dev.txt -o requirements/bench.txt
-	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra examples --extra dev --extra mutants -c requirements/dev.txt -o requirements/mutants.txt
+	$(UV) pyproject.toml --extra cli --extra service --extra parquet --extra keyring --extra quorum --extra examples --extra dev --extra mutants -c requirements/dev.txt -o requirements/mutants.txt
 
 clean:
 	rm -rf $(VENV) benchmarks/out build dist mutants *.egg-info .coverage .coverage.* htmlcov \

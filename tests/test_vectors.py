@@ -15,7 +15,7 @@ FAULTS = [name for name in NAMES if load(name).twin is not None]
 VALID = [name for name in NAMES if load(name).twin is None]
 LEAST_FAULTS = 60
 AREAS = {"header", "payload", "wrap", "card", "certificate", "grant", "request", "lease", "receipt", "checkpoint"}
-AREAS |= {"submission", "ack", "approval", "assignment", "prekey-bundle", "status", "ahead", "backup"}
+AREAS |= {"submission", "ack", "approval", "assignment", "prekey-bundle", "status", "ahead", "backup", "share"}
 
 
 def test_vectors_are_there() -> None:

@@ -19,6 +19,7 @@ from labelvault.cli import (
     client_keys,
     client_ledger,
     client_list,
+    client_quorum,
     client_seal,
     client_seal_file,
     client_versions,
@@ -102,5 +103,6 @@ client_backup.add_to(command)
 client_list.add_to(command)
 client_honey.add_to(command)
 client_keys.add_to(command)
+client_quorum.add_to(command)
 client_ledger.add_to(client_issuer.ledger)
 client_witness.add_to(client_issuer.ledger)

@@ -55,7 +55,7 @@ from labelvault.client.records import (
     VersionComparison,
     VersionRecord,
 )
-from labelvault.client.recovering import AtVault, backups_at_vault, restore
+from labelvault.client.recovering import AtVault, backups_at_vault, recover_root, restore
 from labelvault.client.watching import Watch
 from labelvault.issuer.ahead import IssuedLease, IssueReport
 from labelvault.issuer.service import AnswerReport, Issuer
@@ -129,8 +129,9 @@ __all__ = [
     "StoredBackup",
     "VersionComparison",
     "VersionRecord",
-    "backups_at_vault",
     "Watch",
+    "backups_at_vault",
+    "recover_root",
     "restore",
     "statement_csv",
     "statement_html",

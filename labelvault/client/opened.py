@@ -20,6 +20,7 @@ from labelvault.issuer.replica import follow
 from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.issuer.service import Issuer
 from labelvault.issuer.state import State
+from labelvault.keys import quorum
 from labelvault.keys.cards import client_fingerprint
 from labelvault.keys.identity import load_signing_key
 from labelvault.keys.kek import KekFiles
@@ -198,6 +199,22 @@ class OpenedClient:
         task = rerooting.Rerooting(self._home, self.database, self._root, self.client_id, self.record, now)
         self._root = rerooting.rotate_root(task, new)
         self.keks = KekFiles(self._home / rerooting.KEK_FOLDER, self._root, self.client_id)
+
+    def split_root(self, threshold: int, count: int) -> tuple[str, ...]:
+        """Split the root key into shares for people: texts of thirty words, any `threshold` of which give it back.
+
+        With `labelvault.client.recover_root` they make a keystore, without the passphrase. After `rotate_root` they
+        are of the old key, which still opens the backups of its time.
+
+        Args:
+            threshold: from 2 on; fewer shares say nothing of the key.
+            count: how many are made, at most 16.
+
+        Raises:
+            KeystoreError: the root key is in a device, the numbers are out of bounds, or the extra `quorum` is not
+                installed.
+        """
+        return quorum.split_root(self._root, threshold, count)
 
     def record(self, entries: Sequence[Entry]) -> None:
         """Append ledger entries and sign a checkpoint, inside an open transaction."""

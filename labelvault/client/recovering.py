@@ -35,10 +35,11 @@ from labelvault.issuer.authorize import CLOCK_SKEW
 from labelvault.issuer.log import Log
 from labelvault.issuer.replica import set_replica
 from labelvault.issuer.schema import CLIENT_SCHEMA
+from labelvault.keys import quorum
 from labelvault.keys.files import flush_dir, make_private_dir, read_private, write_private
 from labelvault.keys.identity import load_signing_key, store_signing_key
 from labelvault.keys.kek import KekFiles
-from labelvault.keys.root import FILE_NAME, RootKey, RootKeyProvider
+from labelvault.keys.root import FILE_NAME, PassphraseRoot, RootKey, RootKeyProvider
 from labelvault.ledger.checkpoint import issuer_key_name
 from labelvault.ledger.entries import Certified, Entry, Restored
 from labelvault.ledger.tree import root
@@ -174,6 +175,26 @@ def restore(
         os.rename(stage, home)
         flush_dir(home.parent)
     return replace(report, version=version)
+
+
+def recover_root(shares: Sequence[str], file: Path, new: PassphraseRoot) -> bytes:
+    """Put the root key together from its shares, and write a keystore that opens with a new passphrase.
+
+    Args:
+        shares: the texts, at least as many as are needed.
+        file: a new file, for `restore` or in place of a home's `root.keystore`.
+        new: the passphrase.
+
+    Returns:
+        The root key's id, 16 bytes.
+
+    Raises:
+        KeystoreError: or one of its kinds: shares that are damaged, too few or don't belong together; the file is there
+            already, or can't be written.
+    """
+    root_key = quorum.recover_root(shares)
+    new.keep(root_key, file)
+    return root_key.key_id
 
 
 def _opened_root(folder: Path, root_key: RootKeyProvider, keystore: Path | None) -> RootKey:

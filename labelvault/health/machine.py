@@ -24,6 +24,7 @@ _EXTRAS: Final = {
     "service": ("httpx", "starlette", "uvicorn"),
     "parquet": ("pyarrow",),
     "keyring": ("keyring",),
+    "quorum": ("Crypto",),
 }
 _INJECTING: Final = ("LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 _YEARS: Final = (2025, 2100)

@@ -10,7 +10,7 @@ import unicodedata
 from typing import Final
 
 from labelvault.crypto.hashing import tagged_hash
-from labelvault.errors import EnrolmentError
+from labelvault.errors import EnrolmentError, FormatError
 
 WORDS: Final = 8
 _WORD_LETTERS: Final = 5
@@ -57,6 +57,37 @@ def to_proquints(data: bytes) -> str:
     return "-".join(_word(int.from_bytes(data[at : at + 2], "big")) for at in range(0, len(data), 2))
 
 
+def from_proquints(text: str) -> bytes:
+    """Return the bytes that words spell. Case, spaces, line ends and hyphens don't matter.
+
+    Raises:
+        FormatError: something in it is no such word; it says which one.
+    """
+    letters = _bare(text)
+    found = bytearray()
+    for place in range(0, len(letters), _WORD_LETTERS):
+        word = letters[place : place + _WORD_LETTERS]
+        if len(word) < _WORD_LETTERS or not _is_word(word):
+            raise FormatError(f"word {place // _WORD_LETTERS + 1} is none; each is like 'lusab' or 'gutih'")
+        bits = 0
+        for at, letter in enumerate(word):
+            bits = bits << 2 | _VOWELS.index(letter) if at in (1, 3) else bits << 4 | _CONSONANTS.index(letter)
+        found += bits.to_bytes(2, "big")
+    return bytes(found)
+
+
+def _bare(text: str) -> str:
+    """Return the letters alone."""
+    # Zs and Pd: word processors make other spaces and dashes out of the plain ones.
+    return "".join(
+        mark for mark in text.lower() if not mark.isspace() and unicodedata.category(mark) not in ("Zs", "Pd")
+    )
+
+
+def _is_word(word: str) -> bool:
+    return all(letter in (_VOWELS if at in (1, 3) else _CONSONANTS) for at, letter in enumerate(word))
+
+
 def _word(bits: int) -> str:
     return (
         _CONSONANTS[bits >> 12]
@@ -71,13 +102,11 @@ def _letters(spoken: str) -> str:
     """Return the bare letters of a spoken fingerprint, or refuse it if it can't be one."""
     if len(spoken) > _MAX_SPOKEN:
         raise EnrolmentError("that is too long for a fingerprint")
-    # Zs and Pd: word processors make other spaces and dashes out of the plain ones.
-    kept = [mark for mark in spoken.lower() if not mark.isspace() and unicodedata.category(mark) not in ("Zs", "Pd")]
-    letters = "".join(kept)
+    letters = _bare(spoken)
     if len(letters) != _LETTERS:
         raise EnrolmentError(f"a fingerprint is {WORDS} words of five letters; that is {len(letters)} letters, not 40")
-    for place, letter in enumerate(letters):
-        if letter not in (_VOWELS if place % _WORD_LETTERS in (1, 3) else _CONSONANTS):
+    for place in range(0, len(letters), _WORD_LETTERS):
+        if not _is_word(letters[place : place + _WORD_LETTERS]):
             word = place // _WORD_LETTERS + 1
             raise EnrolmentError(f"word {word} is not a fingerprint word; each is like 'lusab' or 'gutih'")
     return letters

@@ -92,6 +92,10 @@ class LocalRootKey:
         """
         return aead.unwrap(self.__key, wrapped, _WRAP_LABEL + associated_data)
 
+    def secret(self) -> SecretBytes:
+        """Return the key itself, for shares and for another keystore alone. A key in a device has no such method."""
+        return self.__key
+
     def __repr__(self) -> str:
         # Also of an object whose making failed, for tracebacks that show it.
         return f"<LocalRootKey {getattr(self, 'key_id', b'').hex()}>"
@@ -129,11 +133,19 @@ class PassphraseRoot:
             KeystoreError: the home has a root key already, which is left as it is; or the file system
                 refused.
         """
-        key = SecretBytes(random_bytes(aead.KEY_BYTES))
+        root = LocalRootKey(SecretBytes(random_bytes(aead.KEY_BYTES)))
         make_private_dir(home)
-        data = seal_keystore("root", key, self.__passphrase, self.__parameters)
-        write_private(home / FILE_NAME, data, replace=False)
-        return LocalRootKey(key)
+        self.keep(root, home / FILE_NAME)
+        return root
+
+    def keep(self, root: LocalRootKey, file: Path) -> None:
+        """Write a keystore that holds a root key which is there already; never replaces a file.
+
+        Raises:
+            KeystoreError: the file is there, or can't be written.
+        """
+        data = seal_keystore("root", root.secret(), self.__passphrase, self.__parameters)
+        write_private(file, data, replace=False)
 
     def open(self, home: Path) -> LocalRootKey:
         """Open the home's root key.

@@ -131,3 +131,32 @@ def test_a_copy_of_the_ledger_is_kept_and_taken_over(world, cli):
     best.mkdir()
     shown = world.client("ledger", "replicate", best, "--best-effort")
     assert "stays unknown" in shown.out + shown.err
+
+
+def test_shares_replace_a_lost_keystore(world, cli):
+    """Three of five people, a new passphrase, and the backup comes back; two are not enough, and nothing is written."""
+    backup, folder = world.folder / "monday.backup", world.folder / "shares"
+    assert world.client("backup", backup).code == exits.OK
+    ran = world.client("quorum", "split", "--needed", "3", "--shares", "5", "--to", folder, "--json")
+    assert ran.code == exits.OK, ran.err
+    files = [folder / f"share-{number}.txt" for number in range(1, 6)]
+    assert ran.json["files"] == [str(file) for file in files]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert not any(file.read_text().split("\n")[2] in ran.out + ran.err for file in files)
+    assert world.client("quorum", "split", "--needed", "3", "--shares", "5", "--to", folder).code == exits.KEYS
+    assert world.client("quorum", "split", "--needed", "3", "--shares", "2", "--to", folder).code == exits.USAGE
+    passphrase = world.folder / "new-passphrase"
+    passphrase.write_text("another passphrase\n")
+    passphrase.chmod(0o600)
+    keystore = world.folder / "recovered.keystore"
+    given = ("--to", keystore, "--passphrase-file", passphrase)
+    ran = cli("client", "quorum", "recover", *files[:2], *given)
+    assert ran.code == exits.KEYS
+    assert "3 of these shares are needed" in ran.err
+    assert not keystore.exists()
+    ran = cli("client", "quorum", "recover", files[4], files[0], files[2], *given)
+    assert ran.code == exits.OK, ran.err
+    restored = ("--home", world.folder / "restored", "--passphrase-file", passphrase)
+    assert cli("client", "restore", backup, "--keystore", keystore, *restored).code == exits.OK
+    assert cli("client", "ledger", "verify", *restored).code == exits.OK
+    assert cli("client", "quorum", "recover", files[4], files[0], files[2], *given).code == exits.KEYS

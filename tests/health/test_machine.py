@@ -92,7 +92,7 @@ def test_packages_that_are_missing_old_or_slow(monkeypatch):
     assert machine.packages().verdict == "ok"
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert machine.packages().verdict == "warning"
-    assert "not installed: cli, service, parquet, keyring" in machine.extras().found
+    assert "not installed: cli, service, parquet, keyring, quorum" in machine.extras().found
     monkeypatch.setattr(machine, "version", lambda name: "49.1")
     assert (machine.packages().verdict, "cryptography>=50" in machine.packages().mend) == ("problem", True)
 
@@ -104,9 +104,10 @@ def test_packages_that_are_missing_old_or_slow(monkeypatch):
 
 
 def test_every_extra_is_looked_for():
-    """Save those for developing and for the examples, pyproject.toml's are the doctor's."""
+    """Save those for developing, measuring and the examples, pyproject.toml's are the doctor's."""
     project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
-    assert set(machine._EXTRAS) == set(project["project"]["optional-dependencies"]) - {"dev", "examples"}
+    others = {"bench", "dev", "examples", "mutants"}
+    assert set(machine._EXTRAS) == set(project["project"]["optional-dependencies"]) - others
 
 
 def test_an_old_python_is_a_problem(monkeypatch):

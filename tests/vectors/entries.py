@@ -33,9 +33,11 @@ from labelvault.issuer.catalog import CatalogVersion
 from labelvault.issuer.log import Position
 from labelvault.issuer.release import release
 from labelvault.keys.cards import card_fingerprint, client_fingerprint, read_card
+from labelvault.keys.fingerprint import to_proquints
 from labelvault.keys.identity import UnlockedIdentity
 from labelvault.keys.kek import Kek, unwrap_dek, wrap_context
 from labelvault.keys.prekeys import PrekeyFiles
+from labelvault.keys.quorum import recover_root
 from labelvault.keys.root import LocalRootKey
 from labelvault.ledger.checkpoint import Checkpoint, claimed_checkpoint, verify_checkpoint
 from labelvault.ledger.cosignature import cosignature_by, parse_cosigner_key
@@ -457,6 +459,11 @@ def _assemble(inputs: Inputs, place: Path) -> None:
     assert (folder / DATABASE).read_bytes() == raw(inputs, "database")
 
 
+def _recover(inputs: Inputs, _: Path) -> None:
+    root = recover_root([to_proquints(raw(inputs, name)) for name in ("one", "two")])
+    assert root.secret().reveal() == raw(inputs, "key")
+
+
 _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
     "codec": {"decode": _decode, "decode-pure-python": _decode_pure},
     "header": {
@@ -474,6 +481,7 @@ _ALL: dict[str, dict[str, Callable[[Inputs, Path], None]]] = {
         "open_lease": _open_served,
     },
     "backup": {"assemble": _assemble},
+    "share": {"recover_root": _recover},
     "wrap": {"unwrap_dek": _unwrap, "release": _release},
     "card": {"read_card": lambda inputs, _: void(read_card(raw(inputs, "card"))), "enroll": _enroll},
     "certificate": {

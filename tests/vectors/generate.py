@@ -15,6 +15,7 @@ from tests.vectors import (
     keys_book,
     ledger_book,
     presence_book,
+    share_book,
     witness_book,
 )
 from tests.vectors.craft import Sealed
@@ -33,6 +34,7 @@ def build(sealed: Sealed) -> dict[str, str]:
     ledger_book.add(book)
     witness_book.add(book)
     backup_book.add(book, sealed)
+    share_book.add(book, sealed)
     vectors = book.vectors
     return {name: render(each, vectors[each.twin] if each.twin else None) for name, each in vectors.items()}
 
