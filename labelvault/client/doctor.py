@@ -144,7 +144,9 @@ def _ledger_copy(database: Database, log: Log) -> Check:
     if copy is None:
         return ok("ledger copy", "none is kept: after a restore, what came after the backup is unknown")
     if copy.fault is not None:
-        mend = "Mount or mend it; until then nothing is released." if copy.policy == "closed" else "Mount or mend it."
+        mend = "Mend or mount it, or keep a new one: labelvault client ledger replicate DIR."
+        if copy.policy == "closed":
+            mend += " Until then nothing is released."
         return problem("ledger copy", copy.fault, mend)
     text = f"in {copy.folder}, {copy.policy}, lacks {copy.behind} entries"
     mend = "The next commit writes them. Was an issuer stopped in between?"

@@ -160,7 +160,7 @@ def without_records(world: World) -> dict[str, Any]:
 # R8: nothing of before is answered
 
 
-def test_R8_no_request_grant_or_answer_of_before_counts(world: World) -> None:
+def test_R1_R8_no_request_grant_or_answer_of_before_counts(world: World) -> None:
     """Asked before or in the lost time, known or unknown to the backup: no lease, under any grant of before."""
     me, joined = world.worker()
     task, issuer = world.task(), world.issuer()
