@@ -126,7 +126,7 @@ def _shown(made: Cosigned, output: Path) -> list[Table | str]:
         rows.append(("follows", f"{made.follows.origin}, from its entry {made.follows.size} on"))
     return [
         facts_table(rows),
-        f"Cosigned: {output}. The client adds it: labelvault client ledger add-cosignature {output}",
+        f"Cosigned: {output}. The client adds it: labelvault client ledger add-cosignature {output} --witness KEY",
     ]
 
 

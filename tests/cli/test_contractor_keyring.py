@@ -51,6 +51,21 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+def in_a_session(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script on a session bus of its own."""
+    ran = subprocess.run(
+        ["dbus-run-session", "--", "bash", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment(folder),
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A contractor's home, and files with the right and a wrong passphrase."""
@@ -67,16 +82,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 def test_X2_the_keyring_unlocks_the_agent_and_the_passphrase_is_nowhere_else(folder: Path) -> None:
     """Set, used and removed; a wrong passphrase is not kept; no file, argument or environment has it meanwhile."""
-    ran = subprocess.run(
-        ["dbus-run-session", "--", "bash", "-c", SESSION],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment(folder),
-        timeout=120,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ran = in_a_session(folder, SESSION)
     said = [json.loads(line) for line in ran.stdout.splitlines()]
     none, refused, still, kept, has, agent, listed, stopped, removed, again, without = said
     assert (none, still, kept, has) == ({"kept": False}, {"kept": False}, {"kept": True}, {"kept": True})
@@ -106,16 +112,7 @@ def test_a_keyring_that_stays_locked_gives_and_takes_nothing(folder: Path) -> No
     lv keyring set --passphrase-file right || echo $?
     lv agent start --keyring --for 2m --idle 2m || echo $?
     """
-    ran = subprocess.run(
-        ["dbus-run-session", "--", "bash", "-c", session],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment(folder),
-        timeout=120,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ran = in_a_session(folder, session)
     kept, *rest = [json.loads(line) for line in ran.stdout.splitlines()]
     assert kept == {"kept": True}
     assert [each["error"]["kind"] for each in rest[::2]] == ["KeystoreError"] * 3
