@@ -14,9 +14,8 @@ from labelvault.ledger.entries import Restored
 from labelvault.witness.offer import Verified, read_offer
 from labelvault.witness.seen import Seen
 
-Saw = Sequence[tuple[Checkpoint, str]]
-"""A ledger's checkpoints that were cosigned, and their notes."""
-History = Callable[[str], Saw]
+Within = Callable[[str, int], tuple[Checkpoint, str] | None]
+"""A ledger's largest checkpoint that was cosigned, of those up to a size, with its note."""
 _EXPORT: Final = "labelvault client ledger export --epoch {} -o FILE, then --before FILE"
 
 
@@ -37,14 +36,14 @@ class Follows:
     shown: int
 
 
-def check_follows(offered: Verified, known: Sequence[Seen], before: Sequence[bytes], history: History) -> Follows | str:
+def check_follows(offered: Verified, known: Sequence[Seen], before: Sequence[bytes], within: Within) -> Follows | str:
     """Follow `restored` entries from a new ledger back to one that was seen.
 
     Args:
         offered: the new ledger's first checkpoint.
         known: ledgers of the same client that were seen.
         before: exports of older ledgers.
-        history: of a ledger that was seen.
+        within: finds what was cosigned of a ledger.
 
     Returns:
         What it follows; or how it contradicts what was seen, in words.
@@ -66,7 +65,7 @@ def check_follows(offered: Verified, known: Sequence[Seen], before: Sequence[byt
         older = exports.pop(origin, None)
         if origin in seen:
             checked = None if older is None else older.verified(seen[origin].issuer)
-            return _compared(seen[origin], restored, checked, history(origin))
+            return _compared(seen[origin], restored, checked, within)
         if older is None:
             raise LedgerError(
                 f"the new ledger follows {origin}, of which this witness saw nothing",
@@ -80,24 +79,21 @@ def check_follows(offered: Verified, known: Sequence[Seen], before: Sequence[byt
     return "the client began a new ledger that does not follow the one that was seen"
 
 
-def _compared(seen: Seen, restored: Restored, older: Verified | None, history: Saw) -> Follows | str:
+def _compared(seen: Seen, restored: Restored, older: Verified | None, within: Within) -> Follows | str:
     size, root = restored.size, restored.root
-    same = [checkpoint for checkpoint, _ in history if checkpoint.size == size]
-    if older is None and not same:
-        epoch = restored.epoch.hex()
-        raise LedgerError(
-            f"nothing shows that the {size} entries which the new ledger follows are those that this witness saw",
-            next_step=f"Have the older ledger exported and give it: {_EXPORT.format(epoch)}.",
-        )
+    found = within(seen.origin, size if older is None else older.checkpoint.size)
+    cosigned = None if found is None else found[0]
     if older is not None:
         if older.root_at(size) is None:
             raise LedgerError(f"the older ledger's export ends before entry {size}, which the new one follows")
-        covered = [checkpoint for checkpoint, _ in history if checkpoint.size <= older.checkpoint.size]
-        same = [*covered, Checkpoint(seen.origin, size, root)]
-        if any(older.root_at(each.size) != each.root for each in same):
+        if older.root_at(size) != root or (cosigned is not None and older.root_at(cosigned.size) != cosigned.root):
             return "the client's older ledger is not the one that was cosigned"
-        same = covered
-    elif same[0].root != root:
+    elif cosigned is None or cosigned.size != size:
+        raise LedgerError(
+            f"nothing shows that the {size} entries which the new ledger follows are those that this witness saw",
+            next_step=f"Have the older ledger exported and give it: {_EXPORT.format(restored.epoch.hex())}.",
+        )
+    elif cosigned.root != root:
         return "the new ledger follows another one than was cosigned"
-    shown = max((min(each.size, size) for each in same), default=0)
+    shown = 0 if cosigned is None else min(cosigned.size, size)
     return Follows(seen.origin, size, max(0, seen.checkpoint.size - size), shown)

@@ -9,7 +9,6 @@ All are public. Each is whole or not there, and none is ever replaced by a small
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,9 +63,17 @@ class SeenLedgers:
         """Return one ledger, or None if nothing of it was cosigned yet."""
         return self._seen(self._ledgers / _tag(origin))
 
-    def history(self, origin: str) -> list[tuple[Checkpoint, str]]:
-        """Return all checkpoints of a ledger that were cosigned, the smallest first, with their notes."""
-        return [(claimed_checkpoint(note), note) for note in self._notes(self._ledgers / _tag(origin))]
+    def within(self, origin: str, size: int) -> tuple[Checkpoint, str] | None:
+        """Return the largest checkpoint of a ledger that was cosigned and has at most so many entries, and its note.
+
+        It stands for all smaller ones, as each that was cosigned extends those before it. None if there is none.
+        """
+        folder = self._ledgers / _tag(origin)
+        sizes = [each for each in _sizes(folder) if each <= size]
+        if not sizes:
+            return None
+        note = _text(_note(folder, sizes[-1]))
+        return claimed_checkpoint(note), note
 
     def keep(self, checkpoint: Checkpoint, note: str, issuer: VerifierKey) -> None:
         """Keep a checkpoint before its cosignature leaves; durable when this returns.
@@ -78,7 +85,7 @@ class SeenLedgers:
         make_private_dir(folder)
         if not (folder / "issuer").exists():
             write_private(folder / "issuer", str(issuer).encode(), replace=True)
-        write_private(folder / f"{checkpoint.size:019}.note", note.encode(), replace=True)
+        write_private(_note(folder, checkpoint.size), note.encode(), replace=True)
 
     def evidence(self, origin: str) -> Path | None:
         """Return the folder with the evidence against a ledger, or None if there is none."""
@@ -109,21 +116,24 @@ class SeenLedgers:
         return _text(folder / "older.note"), _text(folder / "newer.note")
 
     def _seen(self, folder: Path) -> Seen | None:
-        notes = list(self._notes(folder))
-        if not notes:
+        sizes = _sizes(folder)
+        if not sizes:
             return None
-        checkpoint = claimed_checkpoint(notes[-1])
+        note = _text(_note(folder, sizes[-1]))
+        checkpoint = claimed_checkpoint(note)
         if _tag(checkpoint.origin) != folder.name:
             raise KeystoreError(f"{folder} holds checkpoints of another ledger")
         issuer = parse_verifier_key(_text(folder / "issuer"))
-        return Seen(checkpoint.origin, issuer, checkpoint, notes[-1], self.evidence(checkpoint.origin))
+        return Seen(checkpoint.origin, issuer, checkpoint, note, self.evidence(checkpoint.origin))
 
-    @staticmethod
-    def _notes(folder: Path) -> Iterator[str]:
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        for name in names:
-            if _NOTE.fullmatch(name):
-                yield _text(folder / name)
+
+def _note(folder: Path, size: int) -> Path:
+    return folder / f"{size:019}.note"
+
+
+def _sizes(folder: Path) -> list[int]:
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(found[1]) for found in map(_NOTE.fullmatch, names) if found)
 
 
 def _tag(origin: str) -> str:

@@ -185,7 +185,7 @@ class Witness:
             if offered.extension is not None:
                 offered.extension.check(empty, checkpoint)
             return None
-        found = check_follows(offered, known, before, self._seen.history)
+        found = check_follows(offered, known, before, self._seen.within)
         if isinstance(found, str):
             last = max(known, key=lambda each: each.checkpoint.size)
             raise self._fork(found, checkpoint.origin, last.note, offered.note, None)
@@ -193,9 +193,9 @@ class Witness:
 
     def _check_extends(self, newest: Seen, offered: Verified) -> None:
         size = offered.checkpoint.size
-        for seen, note in self._seen.history(newest.origin):
-            root = offered.root_at(seen.size)
-            if root is not None and root != seen.root:
+        if (found := self._seen.within(newest.origin, size)) is not None:
+            seen, note = found
+            if offered.root_at(seen.size) not in (None, seen.root):
                 raise self._fork(
                     f"its first {seen.size} entries are not those that were cosigned before",
                     newest.origin,
