@@ -176,7 +176,9 @@ def _shown(device: PresenceDevice, question: Question) -> Table:
         what = "to keep one task open" if question.renews else "to open one task, and what it requires"
         lives = f"five minutes to open it, then at most {span(timedelta(seconds=grant.limits.lease_ttl_s))}"
     rows: list[tuple[str, object]] = [
-        ("desk", f"{question.desk.label} ({question.desk.key.hex()[:16]})"),
+        # A name may look like a key, so the key has a line of its own.
+        ("desk", question.desk.label),
+        ("its key", question.desk.key.hex()[:16]),
         ("asks", what),
         ("task", question.item.hex()),
         ("assigned", cell(_UNKNOWN_TASK, "magenta") if assignment is None else _named(assignment)),

@@ -131,6 +131,31 @@ def keep(folder):
     return kept
 
 
+def test_a_label_can_not_pass_for_another_desks_key(ceremony):
+    """Whatever the desk calls itself stands in one line, escapes and all; its true key is on the next one."""
+    folder = ceremony.folder
+    label = "desk 1 (0123456789abcdef)\u202e\u3164\x1b[2J"
+    with (
+        PresenceDevice.open(folder / "phone", PASSPHRASE) as phone,
+        Contractor.create(
+            folder / "rogue", PASSPHRASE, tier="desk", label=label, presence_key=phone.public_key, parameters=CHEAP
+        ) as rogue,
+        ceremony.library() as client,
+    ):
+        card = rogue.finish_card(phone.cosign(rogue.draft()))
+        client.enroll(card, fingerprint=phone.take_card(card), name="rogue")
+        assert ceremony.grant("rogue", max_open=1).code == exits.OK
+        invite = (folder / "rogue.invite").read_bytes()
+        rogue.join(invite, fingerprint=client.fingerprint)
+        phone.join(invite, fingerprint=client.fingerprint)
+        key = rogue.public_key.hex()[:16]
+    ceremony.contractor("open", ceremony.tasks["fa-1041"], "--approval-timeout", "0.2", home="rogue")
+    shown = ceremony.contractor("approve", home="phone", stdin="n\n").out
+    rows = dict(line.split(maxsplit=1) for line in shown.splitlines() if line.startswith("desk "))
+    assert rows["desk"].strip() == r"desk 1 (0123456789abcdef)\u202e\u3164\x1b[2J"
+    assert [line.split()[-1] for line in shown.splitlines() if line.startswith("its key ")] == [key]
+
+
 def test_approve_looks_into_the_vault_and_says_when_nothing_waits(ceremony):
     """What is declined is not asked again; what nobody answered stays while it is fresh."""
     assert "Nothing waits" in ceremony.contractor("approve", home="phone").out
