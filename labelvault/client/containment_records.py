@@ -201,7 +201,7 @@ class ContainmentFinding:
 
     Attributes:
         stated: item versions that are stated as exposed.
-        renewed: item versions that replaced exposed ones, all of which the attacker had, sealed.
+        renewed: current item versions in the place of exposed ones, which the attacker had, sealed, from the vault.
         opened: what he opened of this client's.
         foreign: item versions of other clients that he opened: theirs to state.
         payloads: sealed item versions that he had.

@@ -5,6 +5,7 @@ bytes that this reads from the vault, as anybody who holds it could. None of thi
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from labelvault.client.containment_plan import Case
 from labelvault.client.containment_records import ContainmentFinding, OpenedAfter
-from labelvault.errors import DrillError
+from labelvault.errors import DrillError, NotFoundError
 from labelvault.relay.protocol import Relay
 from labelvault.stores import open_store
 from labelvault.wire.items import LEAF_BYTES
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from labelvault.client.client import Client
 
 _AT_ONCE_BYTES: Final = 16 * LEAF_BYTES
+_SCRATCH: Final = "drill-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,13 @@ def drill_again(client: "Client", loot: Loot, case: Case) -> ContainmentFinding:
         StoreError, RelayError: the vault can't be read, or there is no room for a copy of it.
     """
     stated = {version for versions in case.exposed.values() for version in versions}
-    # In the home, which nobody else reads; what is copied is as public as the vault.
-    with tempfile.TemporaryDirectory(prefix="drill-", dir=client.home) as scratch:
-        _copy_vault(client, Path(scratch), case)
+    # In the home, which nobody else reads; what is copied is as public as the vault. A killed drill left its own.
+    for left in client.home.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=client.home) as scratch:
+        copied = _copy_vault(client, Path(scratch), case)
         found = _attacked(Path(scratch), loot)
+    exposed = {item for item, _ in stated}
     current = dict(client.database.rows("SELECT item, version FROM items WHERE version IS NOT NULL"))
     ours = client.client_id.hex()
     opened = tuple(
@@ -75,7 +80,7 @@ def drill_again(client: "Client", loot: Loot, case: Case) -> ContainmentFinding:
     )
     return ContainmentFinding(
         stated=len(stated),
-        renewed=sum(1 for item in {item for item, _ in stated} if (item, current.get(item)) not in stated),
+        renewed=sum(1 for item, version in copied - stated if item in exposed and current.get(item) == version),
         opened=opened,
         foreign=len(found["opened"]) - len(opened),
         payloads=found["payloads"],
@@ -85,7 +90,9 @@ def drill_again(client: "Client", loot: Loot, case: Case) -> ContainmentFinding:
     )
 
 
-def _copy_vault(client: "Client", folder: Path, case: Case) -> None:
+def _copy_vault(client: "Client", folder: Path, case: Case) -> set[tuple[bytes, int]]:
+    """Copy what the vault gives out, and return which versions those are."""
+    copied = set()
     relay = client.relay()
     store = open_store(f"sqlite:///{folder / 'vault.db'}", create=True)
     try:
@@ -96,11 +103,17 @@ def _copy_vault(client: "Client", folder: Path, case: Case) -> None:
                 project,
             )
             for item, version in rows:
-                part = relay.read_item(client.client_id, bytes(item), version, 0, _AT_ONCE_BYTES)
+                try:
+                    part = relay.read_item(client.client_id, bytes(item), version, 0, _AT_ONCE_BYTES)
+                except NotFoundError:
+                    # Nobody gets from it what it does not have.
+                    continue
                 pieces = _pieces(relay, (client.client_id, bytes(item), version), part.data, part.size)
                 store.put_stream(part.header, part.size, pieces, None, case.now)
+                copied.add((bytes(item), version))
     finally:
         store.close()
+    return copied
 
 
 def _pieces(relay: Relay, name: tuple[bytes, bytes, int], data: bytes, size: int) -> Iterator[bytes]:

@@ -93,6 +93,8 @@ def test_it_contains_and_drills_and_a_second_run_is_the_drill_alone(stolen, tmp_
     assert ran.code == 0, ran
     assert "0 projects frozen, 0 revoked, 0 item versions sealed again" in ran.out.replace("\n", " ")
     assert "stated, and replaced" in ran.out
+    left = stolen.world.folder / "client" / "drill-killed"
+    (left / "vault.db.payloads").mkdir(parents=True)
     facts = stolen.contain("--loot", stolen.loot, "--json").json
     finding = facts["finding"]
     assert (facts["holds"], finding["holds"]) == (True, True)

@@ -14,7 +14,7 @@ from tests.docs.reader import Reader, blocks_of
 from tests.stores.samples import NOW, item, put_stream, tasks
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / "docs").glob("howto-*.md"))
+PAGES = [*sorted((ROOT / "docs").glob("howto-*.md")), ROOT / "docs" / "incident.md"]
 
 # The pages are for people at a terminal, who are asked for their passphrase. This one has it in a file.
 PRELUDE: Final = """
@@ -52,6 +52,21 @@ ADA: Final = """
 labelvault contractor init --label "ada's laptop"
 echo $ada > ~/.labelvault/contractor/vault.token
 words=$(labelvault contractor card -o ada.card --json | answer '["fingerprint"]')
+"""
+DESK: Final = """
+desk() { labelvault contractor "$@" --home desk-7; }
+desk init --tier desk --label 'rendering host 7'
+echo $ada > desk-7/vault.token; chmod 600 desk-7/vault.token
+words=$(desk card -o desk-7.card --json | answer '["fingerprint"]')
+labelvault client enroll desk-7.card --name desk-7 --fingerprint "$words"
+labelvault client grant ferry desk-7 --batch week-14 --expires 7d --max-open 2 --max-total 40 --per-hour 10 \
+    --lease-ttl 30m --waive-presence --invite desk-7.invite
+desk join desk-7.invite --fingerprint "$(labelvault client ls --json | answer '["fingerprint"]')"
+tasks="[each['item'] for each in json.load(sys.stdin)['items'] if each['batch'] == 'week-14']"
+item=$(labelvault client ls ferry --json | python -c "import json, sys; print($tasks[1])")
+desk open $item --to opened
+mkdir stolen; cp -r srv stolen/vendor; cp -r desk-7 stolen/desk-7
+sleep 1
 """
 GRANTED: Final = """
 labelvault client enroll ada.card --name ada --fingerprint "$words"
@@ -144,6 +159,22 @@ def for_the_vendor(reader: Reader) -> None:
     reader.type(CLIENT)
 
 
+def breached(reader: Reader) -> None:
+    """A desk without presence has a task open, and copies were taken of it and of the vendor's host."""
+    vendor(reader)
+    reader.type(CLIENT)
+    reader.start("issuer", "labelvault client issuer run")
+    reader.type(DESK)
+
+
+def made_anew(reader: Reader) -> None:
+    """The desk's person has a clean machine and a new card, and is on the telephone."""
+    reader.type(
+        "labelvault contractor init --tier desk --label 'rendering host 7, anew' --home desk-7b\n"
+        "words=$(labelvault contractor card -o desk-7b.card --home desk-7b --json | answer '[\"fingerprint\"]')"
+    )
+
+
 WORLDS: Final = {
     "howto-auditor.md": (for_the_vendor, {}),
     "howto-client.md": (for_the_client, {"collect ferry --to": answered}),
@@ -158,6 +189,7 @@ WORLDS: Final = {
         },
     ),
     "howto-vendor.md": (for_the_vendor, {}),
+    "incident.md": (breached, {"client enroll": made_anew}),
 }
 
 
