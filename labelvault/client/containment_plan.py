@@ -5,7 +5,7 @@ whose id follows from the old one's), so a run that was killed anywhere goes on,
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from labelvault.client.rekeying import EXPOSED, own_statement
 from labelvault.errors import FormatError, RelayError, SignatureError, StoreError
 from labelvault.issuer.state import frozen_mark
 from labelvault.ledger.statement import Statement
+from labelvault.ledger.stating import gaps_of
 from labelvault.ledger.verdicts import VersionVerdict, verdicts
 from labelvault.wire.ahead import Status
 from labelvault.wire.certified import open_certified
@@ -71,8 +72,12 @@ def read_case(client: "Client", data: bytes) -> Case:
     """
     signed, rows = own_statement(data, client.client_id)
     statement = signed.message
-    entries = (entry for view in ledger_views(client) for entry in view.needed())
-    before, today = _exposed(rows), _exposed(verdicts(entries, statement.window()))
+    views = ledger_views(client)
+    # A restore since may have lost releases to anybody.
+    gaps = {(gap.since, gap.until) for gap in (*statement.gaps, *gaps_of(views))}
+    window = replace(statement.window(), gaps=tuple(sorted(gaps)))
+    entries = (entry for view in views for entry in view.needed())
+    before, today = _exposed(rows), _exposed(verdicts(entries, window))
     exposed: dict[bytes, list[tuple[bytes, int]]] = {}
     # What the statement alone has, of a ledger that a restore has lost, stays stated.
     for project, item, version in dict.fromkeys([*before, *today]):

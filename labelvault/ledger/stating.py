@@ -78,7 +78,7 @@ def state(
             f"{len(contractors)} keys lie on this surface, and a statement names at most {MAX_STATED_CONTRACTORS}",
             next_step="State desks or contractors one by one.",
         )
-    gaps = _gaps(views)
+    gaps = gaps_of(views)
     window = Window(
         contractors, question.start, question.end, question.project, tuple((gap.since, gap.until) for gap in gaps)
     )
@@ -118,7 +118,7 @@ def surface_keys(entries: Iterable[Entry], question: Question) -> frozenset[byte
     return frozenset({question.named})
 
 
-def _gaps(views: Sequence[LedgerView]) -> tuple[Gap, ...]:
+def gaps_of(views: Sequence[LedgerView]) -> tuple[Gap, ...]:
     """Return the times of which no ledger here knows; check that each ledger follows the one before it."""
     found = []
     before: LedgerView | None = None

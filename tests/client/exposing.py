@@ -1,8 +1,14 @@
 """A history to state: a helper and a desk without presence; tasks closed, left open, expired and sealed anew."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from labelvault.client import Limits
+from labelvault.issuer.log import Log
+from labelvault.ledger.entries import Certified, Restored
+from labelvault.ledger.scan import Reading
+from labelvault.wire.frame import sign_message
+from labelvault.wire.messages import IssuerCertificate
 from tests.world import GUIDELINE, MINUTE, World, lease_outer, write_file
 
 HOSTILE = '=HYPERLINK("http://evil.example")<script>alert(1)</script>'
@@ -55,3 +61,21 @@ class History:
         """Let the ledger have an entry after the window."""
         self.world.lab.freeze("eval")
         self.world.lab.unfreeze("eval")
+
+
+def begin_epoch(world: World, backup_at: datetime) -> tuple[IssuerCertificate, Reading, IssuerCertificate]:
+    """Let a restore begin a new ledger; return the old certificate, the old ledger as read, and the new certificate."""
+    lab = world.lab
+    old, size = lab.certificate.message, len(lab.ledger_entries())
+    reading = Reading()
+    list(reading.through(Log(lab.database, lab.client_id, old.epoch).stream(size)))
+    now = world.clock.advance(MINUTE)
+    newer = replace(old, serial=2, epoch=b"n" * 16, not_before=now, at=now)
+    signed = sign_message(newer, lab.identity())
+    log = Log(lab.database, lab.client_id, newer.epoch)
+    with lab.database.transaction():
+        lab.database.execute("INSERT INTO certificates VALUES (2, ?)", signed.data)
+        log.append(Certified(now, newer.issuer, 2, signed.hash, newer.epoch))
+        log.append(Restored(now, old.epoch, size, reading.root, backup_at))
+        log.sign(lab.issuer_identity.name, lab.issuer_identity.signer)
+    return old, reading, newer

@@ -26,6 +26,7 @@ from labelvault.vendor import Vault
 from labelvault.wire.frame import Signed
 from labelvault.wire.framefile import unpack_frames
 from labelvault.wire.messages import OpenRequest
+from tests.client.exposing import begin_epoch
 from tests.client.killing import steps_done
 from tests.world import MINUTE, World, ack_of, approved, denial_code, dump, entries, identity, lease_outer
 
@@ -318,6 +319,17 @@ def test_what_was_released_after_the_statement_is_contained_too(breach: Breach) 
     assert len(plan.rekey[0].plan.versions) == 5
     assert world.lab.contain(breach.statement).holds
     assert current(world)["five"] == 2
+
+
+def test_what_a_restore_made_unknown_since_the_statement_is_contained_too(breach: Breach) -> None:
+    """Nine items were sealed before the gap: all of them get new keys, and the statement of before still counts."""
+    world = breach.world
+    begin_epoch(world, breach.end)
+    lab = world.lab = world.open_client()
+    plan = lab.plan_containment(breach.statement)
+    assert (plan.later, len(plan.rekey[0].plan.versions)) == (5, 9)
+    assert lab.contain(breach.statement).holds
+    assert set(current(world).values()) == {2}
 
 
 def test_keys_that_were_enrolled_since_the_statement_are_not_on_the_surface(breach: Breach) -> None:

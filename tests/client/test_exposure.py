@@ -1,7 +1,6 @@
 """The client's exposure statement: named, signed, complete or not, and shown as page and CSV without harm."""
 
 import csv
-import dataclasses
 import html
 import io
 import re
@@ -17,14 +16,10 @@ from labelvault.client import ExposureStatement, statement_csv, statement_html
 from labelvault.client.exposure_plot import SERIES, timeline
 from labelvault.client.exposure_words import INCOMPLETE, headline, remarks, why
 from labelvault.errors import EnrolmentError, FormatError, LedgerError, ProjectError
-from labelvault.issuer.log import Log
-from labelvault.ledger.entries import Certified, Restored
-from labelvault.ledger.scan import Reading
 from labelvault.ledger.statement import read_statement
-from labelvault.wire.frame import sign_message
 from labelvault.wire.tiers import WAIVED
 from tests.browser import CHROMIUM, browse, pixels
-from tests.client.exposing import HOSTILE, History
+from tests.client.exposing import HOSTILE, History, begin_epoch
 from tests.world import MINUTE, World, dump, rows, write_file
 
 
@@ -137,21 +132,10 @@ def test_R8_a_ledger_that_follows_another_is_stated_with_it(history: History) ->
     """After a restore the older ledger's items are there, and unknown at best; the gap is in the statement."""
     history.move_on()
     lab = history.world.lab
-    old, size = lab.certificate.message, len(lab.ledger_entries())
-    reading = Reading()
-    list(reading.through(Log(lab.database, lab.client_id, old.epoch).stream(size)))
-    now = history.world.clock.advance(MINUTE)
-    newer = dataclasses.replace(old, serial=2, epoch=b"n" * 16, not_before=now, at=now)
-    signed = sign_message(newer, lab.identity())
-    log = Log(lab.database, lab.client_id, newer.epoch)
-    with lab.database.transaction():
-        lab.database.execute("INSERT INTO certificates VALUES (2, ?)", signed.data)
-        log.append(Certified(now, newer.issuer, 2, signed.hash, newer.epoch))
-        log.append(Restored(now, old.epoch, size, reading.root, history.end))
-        log.sign(lab.issuer_identity.name, lab.issuer_identity.signer)
+    old, reading, newer = begin_epoch(history.world, history.end)
     found = history.world.open_client().statement("vendor", history.start, history.end)
     assert [each.epoch for each in found.statement.ledgers] == [old.epoch, newer.epoch]
-    assert [(gap.since, gap.until) for gap in found.statement.gaps] == [(reading.latest, now)]
+    assert [(gap.since, gap.until) for gap in found.statement.gaps] == [(reading.latest, newer.at)]
     assert (found.totals()["exposed"], found.totals()["unknown"]) == (3, 6)
     assert any("the ledger has a gap" in remark for remark in remarks(found))
     exports = [lab.export_ledger(epoch) for epoch in (old.epoch, newer.epoch)]
