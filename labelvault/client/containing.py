@@ -60,8 +60,8 @@ class _Run:
         self._statement = statement
         self._orders = orders
         self._progress = progress
-        self._plan = self._planned()
-        self._first = self._plan
+        self._changed = True
+        self._first = self._planned()
         self._frozen: list[str] = []
         self._revoked: list[str] = []
         self._rekeyed: list[tuple[str, RekeyReport]] = []
@@ -70,14 +70,19 @@ class _Run:
         self._faults: list[ContainmentFault] = []
 
     def _planned(self) -> ContainmentPlan:
-        self.case = read_case(self._client, self._statement)
-        return make_plan(self._client, self.case, self._orders)
+        """Return the plan as it is now; the ledger is read again only after something was changed."""
+        if self._changed:
+            self.case = read_case(self._client, self._statement)
+            self._plan = make_plan(self._client, self.case, self._orders)
+            self._changed = False
+        return self._plan
 
     def freeze(self) -> None:
         """Stop releases, of all projects at once."""
-        todo = [each for each in self._plan.freeze if not each.done]
+        todo = [each for each in self._planned().freeze if not each.done]
         if not todo:
             return
+        self._changed = True
         with self._client.database.transaction():
             for step in todo:
                 access.set_frozen(self._client, step.project_id, frozen=True, contains=self.case.hash)
@@ -96,13 +101,14 @@ class _Run:
             self._revoked = [step.contractor for step in todo]
         if todo or self._frozen or self._plan.told is not True:
             access.announced(self._client)
-            self._plan = self._planned()
+            self._changed = True
 
     def rekey(self) -> None:
         """Seal again what was exposed, project by project."""
-        for step in self._plan.rekey:
+        for step in self._planned().rekey:
             if not step.plan.versions:
                 continue
+            self._changed = True
             try:
                 report = self._client.project(step.project).rekey(step.plan.versions, self._progress)
             except LabelVaultError as error:
@@ -116,6 +122,7 @@ class _Run:
         for step in self._plan.reissue:
             if step.done:
                 continue
+            self._changed = True
             try:
                 self._pass_on(step)
             except LabelVaultError as error:
@@ -134,13 +141,14 @@ class _Run:
 
     def unfreeze(self, finding: ContainmentFinding | None) -> None:
         """Thaw what this containment froze, if all was done and nothing opened that should not."""
-        if self._faults or (finding is not None and not finding.holds):
+        if not self._orders.unfreeze or self._faults or (finding is not None and not finding.holds):
             return
         todo = self._planned().unfreeze
         for name in todo:
             access.set_frozen(self._client, self._client.project(name).project_id, frozen=False)
         if todo:
             access.announced(self._client)
+            self._changed = True
         self._thawed = list(todo)
 
     def report(self, finding: ContainmentFinding | None) -> ContainmentReport:
