@@ -145,6 +145,21 @@ def test_what_was_spared_still_opens_and_is_told_apart(stolen):
     assert "stated, and still current" in ran.out
 
 
+def test_a_vault_that_is_away_is_said_and_ends_with_6(stolen):
+    """What was done stands and is told; what is left is said to be done by the same command."""
+    (stolen.world.folder / "vendor").rename(stolen.world.folder / "away")
+    ran = stolen.contain("--unfreeze")
+    assert ran.code == 6
+    assert "1 project frozen, 1 revoked" in ran.out
+    err = ran.err.replace("\n", " ")
+    assert "rekey, ferry:" in err
+    assert "the vault did not take the news of what is revoked; run this again" in err
+    assert "not all was done, so nothing was thawed" in err
+    (stolen.world.folder / "away").rename(stolen.world.folder / "vendor")
+    ran = stolen.contain("--unfreeze", "--json")
+    assert (ran.code, ran.json["left"]["is_done"], ran.json["thawed"]) == (0, True, ["ferry"])
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

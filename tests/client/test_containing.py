@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from labelvault.errors import (
 )
 from labelvault.issuer.service import Issuer
 from labelvault.ledger.entries import Frozen, Granted, Revoked
+from labelvault.relay.local import LocalRelay
 from labelvault.stores.values import ItemPart
 from labelvault.vendor import Vault
 from labelvault.wire.frame import Signed
@@ -28,7 +30,7 @@ from labelvault.wire.framefile import unpack_frames
 from labelvault.wire.messages import OpenRequest
 from tests.client.exposing import begin_epoch
 from tests.client.killing import steps_done
-from tests.world import MINUTE, World, ack_of, approved, denial_code, dump, entries, identity, lease_outer
+from tests.world import DAY, MINUTE, World, ack_of, approved, denial_code, dump, entries, identity, lease_outer
 
 LIMITS = Limits(max_open=5, max_total=20, per_hour=50, lease_ttl_s=1800)
 
@@ -307,6 +309,58 @@ def test_a_version_that_the_vault_does_not_give_back_is_not_made_current(
     assert world.lab.contain(breach.statement, Orders(unfreeze=True)).thawed == ("eval",)
     # Number 2 was taken for good.
     assert current(world)["two"] == 3
+
+
+def test_news_that_the_vault_keeps_back_is_not_taken_for_told(breach: Breach, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vault that takes the status and goes on giving the old one, or gives one of an older certificate: not done."""
+    world = breach.world
+    with world.lab.issuer() as issuer:
+        issuer.ahead.post_status()
+    world.clock.advance(MINUTE)
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalRelay, "post", lambda *_: None)
+        report = world.lab.contain(breach.statement)
+        assert (report.left.told, report.holds, report.left.is_done) == (False, False, False)
+        assert world.lab.contractor("desk 7").revoked
+    world.clock.advance(MINUTE)
+    assert world.lab.contain(breach.statement).holds
+    # It says all that is revoked, and says it under a certificate that a restore has replaced.
+    begin_epoch(world, breach.end)
+    assert world.open_client().plan_containment(breach.statement).told is False
+
+
+def test_open_work_is_what_was_cut_off_in_the_window_and_no_other(world: World) -> None:
+    """Not what expired before it, was closed, also after a renewal, or is of a batch that was revoked."""
+    issuer = world.issuer()
+    desk = world.contractor("desk 7", tier="desk")
+    world.enrol(desk, "desk 7")
+    joined = world.join(desk, "desk 7", limits=LIMITS, waive_presence=True)
+
+    def release(name: str, **fields: Any) -> Signed[OpenRequest]:
+        request = world.ask(desk, joined, world.task(name), **fields)
+        lease_outer(issuer.handle(request.data))
+        return request
+
+    release("one")
+    start = world.clock.advance(40 * MINUTE)
+    renewed = release("two", replaces=None)
+    world.clock.advance(MINUTE)
+    again = release("two", replaces=renewed.hash)
+    assert issuer.handle(world.receipt(desk, again)) is not None
+    release("three")
+    release("four")
+    end = world.clock.advance(MINUTE)
+    world.lab.revoke_batch("eval", "w2")
+    statement = world.lab.statement("vendor", start, end).file
+    orders = Orders(allow=(("desk 7", "desk 8"),))
+    # Enrolled before it is stated, it would lie on the surface, too.
+    new = world.contractor("desk 8", tier="desk")
+    world.enrol(new, "desk 8")
+    (step,) = world.lab.plan_containment(statement, orders).reissue
+    # Of 20, five were used, and one of them was cut off.
+    assert (step.tasks, step.limits.max_total) == (("three",), 16)
+    world.clock.advance(DAY)
+    assert world.lab.plan_containment(statement, orders).reissue == ()
 
 
 def test_what_was_released_after_the_statement_is_contained_too(breach: Breach) -> None:
