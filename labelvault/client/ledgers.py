@@ -7,7 +7,7 @@ from labelvault.client.records import LedgerSummary
 from labelvault.database import Database
 from labelvault.errors import LedgerError
 from labelvault.issuer.log import Log
-from labelvault.ledger.checkpoint import issuer_key_name
+from labelvault.ledger.checkpoint import claimed_checkpoint, issuer_key_name
 from labelvault.ledger.entries import Entry, Restored
 from labelvault.ledger.export import VerifiedLedger, export_ledger, verify_export
 from labelvault.ledger.note import VerifierKey
@@ -79,8 +79,9 @@ def verify_ledgers(ledgers: Sequence[KnownLedger], older: str | None) -> LedgerS
 
     Raises:
         LedgerError: one does not hold together, does not extend `older`, or does not follow the one before.
+        FormatError: `older` is no checkpoint.
     """
-    origin = None if older is None else older.partition("\n")[0]
+    origin = None if older is None else claimed_checkpoint(older).origin
     if origin is not None and all(ledger.log.origin != origin for ledger in ledgers):
         raise LedgerError("the checkpoint is about another ledger")
     found: list[LedgerSummary] = []

@@ -257,6 +257,7 @@ class OpenedClient:
 
         Raises:
             LedgerError: an entry was altered, dropped, added or reordered, or a ledger forked from `older`.
+            FormatError: `older` is no checkpoint.
         """
         return ledgers.verify_ledgers(self.ledgers(), older)
 
