@@ -44,9 +44,10 @@ _NOT_COVERED: Final = """\
 - The mutator has seeds and knows forms; it is not guided by coverage (`python -m tests.assurance.guided` is, where
   atheris is installed by hand, for as long as one lets it run). Pydantic, tomllib, the JSON of the standard
   library, and pyarrow behind its process are tried through our own parsers only.
-- The random walk of all roles takes thousands of steps a run, not millions. It holds what opens to the ledger and to a
-  model of it. Its thief holds copies and replays; the thief who tries every key on every byte is `labelvault drill`,
-  after chosen thefts, and the thief of [model.md](model.md), within its bounds.
+- The random walk of all roles takes thousands of steps a run, not millions. Its thief has what rests at the vendor and
+  at the contractors, with passphrases, and all leases that ever went by; he has no memory of live processes, no desk,
+  and nothing of the client's. Those thefts are `labelvault drill`'s, after chosen acts, and those of
+  [model.md](model.md), within its bounds.
 - Primitives are the libraries' own. Comparisons in constant time are held to by a lint that goes by names, and not
   measured.
 - Nobody outside has reviewed any of it.

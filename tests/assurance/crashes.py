@@ -187,7 +187,7 @@ CHECKS = (
         "SIGKILL at every write, sync, rename, link and unlink of the same acts",
         ("C1", "L3"),
         _injected(lambda _: ["signal=KILL"], (0, -signal.SIGKILL, 128 + signal.SIGKILL)),
-        Counts(6, 100, None),
+        Counts(6, 60, None),
         needs_strace,
     ),
     Check(
@@ -196,7 +196,7 @@ CHECKS = (
         "and the same holds",
         ("C3",),
         _injected(_errors, (0, REFUSED)),
-        Counts(6, 100, None),
+        Counts(6, 60, None),
         needs_strace,
     ),
 )

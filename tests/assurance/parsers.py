@@ -50,7 +50,7 @@ from tests.vectors import world
 from tests.vectors.pure import pure_python
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
-MEASURED_EACH = 64
+MEASURED_EACH = 256
 """Memory is measured in one case of so many: it takes longer than parsing does."""
 MOST_S = 0.050
 """Of the processor's time, which what else the machine does can't stretch."""
