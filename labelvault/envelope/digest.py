@@ -17,6 +17,8 @@ _LABEL: Final = b"labelvault/v1/item-digest\0"
 
 def payload_leaves(payload: bytes) -> tuple[bytes, ...]:
     """Return the 32-byte RFC 6962 leaf hashes of a payload's 1 MiB pieces; the last may be shorter."""
+    if len(payload) <= LEAF_BYTES:
+        return (leaf_hash(payload),) if payload else ()
     view = memoryview(payload)
     return tuple(leaf_hash(bytes(view[at : at + LEAF_BYTES])) for at in range(0, len(view), LEAF_BYTES))
 

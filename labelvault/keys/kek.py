@@ -6,6 +6,7 @@ log.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -174,7 +175,22 @@ def wrap_context(header_bytes: bytes, digest: bytes, kek_id: bytes, generation: 
     Raises:
         FormatError: a field is out of its bounds.
     """
-    return _WRAP_LABEL + encode_record(_WrapContext(header_bytes, digest, kek_id, generation))
+    if len(digest) != HASH_BYTES:
+        raise FormatError(f"a digest has {HASH_BYTES} bytes")
+    if len(header_bytes) < HASH_BYTES:
+        # No header of ours is so short; in what stands around it, it could be found twice.
+        return _WRAP_LABEL + encode_record(_WrapContext(header_bytes, digest, kek_id, generation))
+    before, between, behind = _around(len(header_bytes), kek_id, generation)
+    return b"".join((before, digest, between, header_bytes, behind))
+
+
+@lru_cache(maxsize=64)
+def _around(header_size: int, kek_id: bytes, generation: int) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before, between and behind digest and header in the contexts of one KEK."""
+    header, digest = random_bytes(header_size), random_bytes(HASH_BYTES)
+    before, rest = encode_record(_WrapContext(header, digest, kek_id, generation)).split(digest)
+    between, behind = rest.split(header)
+    return _WRAP_LABEL + before, between, behind
 
 
 def wrap_dek(kek: Kek, dek: SecretBytes, context: bytes) -> bytes:
@@ -203,11 +219,7 @@ def unwrap_dek(kek: Kek, wrapped: bytes, context: bytes) -> SecretBytes:
 
 
 class Rewrapper:
-    """Moves wraps of one project's items from one generation of its KEK to another.
-
-    Contexts are cut out of one that `wrap_context` built: item ids and digests have one size, and stand in it as they
-    are. Building each anew would take three times as long as the two operations that need them.
-    """
+    """Moves wraps of one project's items from one generation of its KEK to another."""
 
     def __init__(self, client: bytes, project: bytes, old: Kek, new: Kek) -> None:
         """Take the keys.
@@ -222,28 +234,18 @@ class Rewrapper:
         self._project = project
         self._old = old
         self._new = new
-        self._parts: dict[int, tuple[list[bytes], list[bytes]]] = {}
 
     def rewrap(self, item: bytes, version: int, digest: bytes, wrapped: bytes) -> bytes:
         """Wrap a wrapped DEK under the new generation; see `wrap_context` for what it is bound to.
 
         Raises:
             DecryptionError: as `unwrap_dek`.
+            FormatError: as `wrap_context`.
         """
-        if version not in self._parts:
-            self._parts[version] = (self._cut(self._old, version), self._cut(self._new, version))
-        if len(item) != ID_BYTES or len(digest) != HASH_BYTES:
-            raise FormatError("an item id has 16 bytes, and a digest 32")
-        (a, b, c), (d, e, f) = self._parts[version]
-        dek = unwrap_dek(self._old, wrapped, a + digest + b + item + c)
-        return wrap_dek(self._new, dek, d + digest + e + item + f)
-
-    def _cut(self, kek: Kek, version: int) -> list[bytes]:
-        """Return what stands before, between and after digest and item id in a context."""
-        digest, item = random_bytes(HASH_BYTES), random_bytes(ID_BYTES)
         header = ItemHeader(ITEM_FORMAT, self._client, self._project, item, version).encode()
-        before, behind = wrap_context(header, digest, kek.kek_id, kek.generation).split(digest)
-        return [before, *behind.split(item)]
+        old, new = self._old, self._new
+        dek = unwrap_dek(old, wrapped, wrap_context(header, digest, old.kek_id, old.generation))
+        return wrap_dek(new, dek, wrap_context(header, digest, new.kek_id, new.generation))
 
 
 def _random_key() -> SecretBytes:

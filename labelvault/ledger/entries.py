@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Annotated, Final, TypeAlias
 
 from labelvault.errors import FormatError
-from labelvault.wire.codec import MAX_BYTES, decode, encode
+from labelvault.wire.codec import MAX_BYTES, decode
 from labelvault.wire.messages import DENIAL_CODES, MAX_LEASE_ITEMS, Hash32, Id16, Key32, Presence, Tier
-from labelvault.wire.schema import Between, Count, OneOf, UInt, from_value, to_value
+from labelvault.wire.schema import Between, Count, OneOf, UInt, encode_in, from_value
 
 ENTRY_FORMAT: Final = 1
 MAX_ENTRY_BYTES: Final = MAX_BYTES
@@ -335,7 +335,7 @@ def encode_entry(entry: Entry) -> bytes:
     Raises:
         FormatError: a field is out of its bounds.
     """
-    return encode({"entry": to_value(entry), "format": ENTRY_FORMAT, "kind": _NAMES[type(entry)]})
+    return encode_in("entry", entry, format=ENTRY_FORMAT, kind=_NAMES[type(entry)])
 
 
 def decode_entry(data: bytes) -> Entry:

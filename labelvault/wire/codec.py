@@ -18,6 +18,8 @@ MAX_DEPTH: Final = 8
 MAX_VALUES: Final = 4 * 1024
 """More than the largest message has, and few enough that no 64 KiB take more than 1.5 MiB to decode."""
 MAX_INT: Final = 2**63 - 1
+SHORT_BYTES: Final = 1024
+"""What is so short may be built before it is looked at: it takes 1.5 MiB at most, too."""
 
 # By leading byte: how many bytes its length or number has. Shorter forms are not looked for here: `decode` compares.
 _RAW: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4} | {0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -40,6 +42,35 @@ def encode(value: Value, *, max_bytes: int = MAX_BYTES) -> bytes:
     _check_size(encoded, max_bytes)
     _scan(encoded)
     return encoded
+
+
+def encode_ruled(value: Value) -> bytes:
+    """Encode a value of which is known what `encode` would look for: allowed types, sorted maps, few and not deep.
+
+    It takes a sixth of the time that `encode` takes. Only for `labelvault.wire.schema`, whose rules see to all that.
+
+    Raises:
+        FormatError: a lone surrogate, or a size that `decode` would refuse.
+    """
+    encoded = _pack(value)
+    _check_size(encoded, MAX_BYTES)
+    return encoded
+
+
+def decode_short(data: bytes) -> Value:
+    """Decode at most `SHORT_BYTES` bytes for a caller who encodes what came of it, and compares.
+
+    Nothing is walked before: what so few bytes make takes less memory than the bounds of `decode` allow.
+
+    Raises:
+        FormatError: no msgpack, or longer.
+    """
+    _check_size(data, SHORT_BYTES)
+    try:
+        value: Value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+    except Exception as error:
+        raise FormatError("not canonical msgpack") from error
+    return value
 
 
 def decode(data: bytes, *, max_bytes: int = MAX_BYTES) -> Value:

@@ -232,7 +232,11 @@ def open_frame(data: bytes, message_type: type[M], public_key: bytes) -> Signed[
         FormatError: not a frame, another type or version, or a malformed message.
         SignatureError: not signed by `public_key`.
     """
-    frame = parse_frame(data)
+    return open_parsed(parse_frame(data), data, message_type, public_key)
+
+
+def open_parsed(frame: Frame, data: bytes, message_type: type[M], public_key: bytes) -> Signed[M]:
+    """Do the same with a frame that `parse_frame` made of these very bytes; as `open_frame`."""
     frame.verify(public_key)
     if frame.type != message_type.TYPE:
         raise FormatError(f"a {message_type.TYPE} was expected")

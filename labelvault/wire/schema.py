@@ -14,14 +14,24 @@ types and anything out of bounds; encoding checks the same, so nothing leaves th
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from labelvault.errors import FormatError
-from labelvault.wire.codec import MAX_BYTES, MAX_INT, Value, decode, encode
+from labelvault.wire.codec import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_INT,
+    MAX_VALUES,
+    SHORT_BYTES,
+    Value,
+    decode,
+    decode_short,
+    encode,
+    encode_ruled,
+)
 from labelvault.wire.times import from_ms, to_ms
 
 R = TypeVar("R")
@@ -77,10 +87,38 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """How one field goes to and from a `Value`."""
+    """How one field goes to and from a `Value`.
+
+    Attributes:
+        values: how many values it is made of, itself included, at most.
+        depth: how many containers nest in it, itself included.
+    """
 
     to_value: Callable[[Any], Value]
     from_value: Callable[[Value], Any]
+    values: int = 1
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a record is laid out.
+
+    Attributes:
+        fields: by name, in the order of the encoding.
+        bounded: its rules alone keep it within what the codec takes, so that nothing needs to be counted.
+    """
+
+    fields: dict[str, _Codec]
+    values: int
+    depth: int
+
+    @property
+    def bounded(self) -> bool:
+        return self.depth <= MAX_DEPTH and self.values <= MAX_VALUES
+
+
+_LAYOUTS: Final[dict[type[Any], _Layout]] = {}
 
 
 def encode_record(record: Any) -> bytes:
@@ -89,7 +127,16 @@ def encode_record(record: Any) -> bytes:
     Raises:
         FormatError: a field is out of its bounds.
     """
-    return encode(to_value(record))
+    value, layout = to_value(record), _layout(type(record))
+    return encode_ruled(value) if layout.bounded else encode(value)
+
+
+def encode_in(name: str, record: Any, **beside: int | str) -> bytes:
+    """Encode a map of a record under a name, and of texts and integers beside it; as `encode_record`."""
+    value, layout = {name: to_value(record), **beside}, _layout(type(record))
+    if layout.depth < MAX_DEPTH and layout.values + 1 + 2 * len(value) <= MAX_VALUES:
+        return encode_ruled({key: value[key] for key in sorted(value)})
+    return encode(value)
 
 
 def decode_record(record_type: type[R], data: bytes, *, max_bytes: int = MAX_BYTES) -> R:
@@ -103,19 +150,23 @@ def decode_record(record_type: type[R], data: bytes, *, max_bytes: int = MAX_BYT
     Raises:
         FormatError: not canonical, an unknown or missing field, another type, or out of bounds.
     """
-    return from_value(record_type, decode(data, max_bytes=max_bytes))
+    if len(data) > min(max_bytes, SHORT_BYTES):
+        return from_value(record_type, decode(data, max_bytes=max_bytes))
+    # What its rules let pass, and what encodes to the same bytes again, is canonical.
+    record = from_value(record_type, decode_short(data))
+    if encode_record(record) != data:
+        raise FormatError(f"{record_type.__name__}: not the canonical encoding of its value")
+    return record
 
 
 def to_value(record: Any) -> Value:
     """Turn a record into the value that is encoded; as `encode_record`."""
-    record_type: Any = type(record)
-    fields = _fields(record_type)
-    return {name: codec.to_value(getattr(record, name)) for name, codec in fields.items()}
+    return {name: codec.to_value(getattr(record, name)) for name, codec in _layout(type(record)).fields.items()}
 
 
 def from_value(record_type: type[R], value: Value) -> R:
     """Turn a decoded value into a record; as `decode_record`."""
-    fields = _fields(cast(Hashable, record_type))
+    fields = _layout(record_type).fields
     if not isinstance(value, dict):
         raise FormatError(f"{record_type.__name__}: not a map")
     if value.keys() != fields.keys():
@@ -129,10 +180,19 @@ def from_value(record_type: type[R], value: Value) -> R:
     return record_type(**made)
 
 
-@cache
-def _fields(record_type: Any) -> dict[str, _Codec]:
+def _layout(record_type: Any) -> _Layout:
+    found = _LAYOUTS.get(record_type)
+    if found is None:
+        found = _LAYOUTS[record_type] = _laid_out(record_type)
+    return found
+
+
+def _laid_out(record_type: Any) -> _Layout:
     hints = typing.get_type_hints(record_type, include_extras=True)
-    return {field.name: _codec_for(hints[field.name]) for field in dataclasses.fields(record_type)}
+    # Sorted here once: code point order is the order of the UTF-8 bytes.
+    fields = {name: _codec_for(hints[name]) for name in sorted(field.name for field in dataclasses.fields(record_type))}
+    values = 1 + sum(1 + codec.values for codec in fields.values())
+    return _Layout(fields, values, 1 + max(codec.depth for codec in fields.values()))
 
 
 def _codec_for(hint: Any) -> _Codec:
@@ -188,6 +248,8 @@ def _optional(inner: _Codec) -> _Codec:
     return _Codec(
         lambda value: None if value is None else inner.to_value(value),
         lambda value: None if value is None else inner.from_value(value),
+        inner.values,
+        inner.depth,
     )
 
 
@@ -198,7 +260,8 @@ def _nested(record_type: type[Any]) -> _Codec:
             raise FormatError(f"not a {record_type.__name__}")
         return to_value(value)
 
-    return _Codec(write, lambda value: from_value(record_type, value))
+    layout = _layout(record_type)
+    return _Codec(write, lambda value: from_value(record_type, value), layout.values, layout.depth)
 
 
 def _tuple(inner: _Codec, least: int, most: int) -> _Codec:
@@ -218,11 +281,11 @@ def _tuple(inner: _Codec, least: int, most: int) -> _Codec:
         check(len(value))
         return tuple(inner.from_value(part) for part in value)
 
-    return _Codec(write, read)
+    return _Codec(write, read, 1 + most * inner.values, 1 + inner.depth)
 
 
 def _utf8_size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _time_to_value(value: Any) -> Value:
