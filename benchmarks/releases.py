@@ -41,7 +41,7 @@ class _Limit:
         self._db.execute("CREATE TABLE entries (number INTEGER PRIMARY KEY, entry BLOB, answer BLOB)")
         self._public, self._secret = bindings.crypto_sign_keypair()
         self._request = bindings.crypto_sign(os.urandom(1600), self._secret)
-        self._one_time = OneTimeKey.generate().public_key
+        self._one_time = [OneTimeKey.generate().public_key for _ in range(_IN_FLIGHT)]
         self._kek, self._bound = os.urandom(32), bytes(216)
         self._nonce = os.urandom(24)
         self._wrap = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(
@@ -51,11 +51,11 @@ class _Limit:
     def __call__(self) -> float:
         begun = time.perf_counter()
         rows = []
-        for _ in range(_IN_FLIGHT):
+        for one_time in self._one_time:
             bindings.crypto_sign_open(self._request, self._public)
             for _ in range(1 + _GUIDELINES):
                 bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(self._wrap, self._bound, self._nonce, self._kek)
-            sealed = hpke.seal(self._one_time, bytes(_LEASE_BYTES), self._bound)
+            sealed = hpke.seal(one_time, bytes(_LEASE_BYTES), self._bound)
             rows.append((bytes(_ENTRY_BYTES), bindings.crypto_sign(sealed, self._secret)))
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany("INSERT INTO entries VALUES (NULL, ?, ?)", rows)
@@ -76,7 +76,7 @@ def _releasing(issuer: Issuer, me: Contractor, joined: Membership, items: list[b
             make_request(joined, me._identity, item, OneTimeKey.generate().public_key, now).data for item in items
         ]
         begun = time.perf_counter()
-        answers = [issuer.handle(request) for request in requests]
+        answers = issuer.handle_all(requests)
         taken = (time.perf_counter() - begun) / len(requests)
         if any(answer is None or parse_frame(answer).type != Lease.TYPE for answer in answers):
             raise RuntimeError("a request was refused")

@@ -125,6 +125,24 @@ class Database:
                 self.after_commit()
 
     @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction, roll back what the block changed when it raises, and nothing else.
+
+        Raises:
+            StoreError: no transaction is open, or SQLite refused.
+        """
+        self.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            # After some errors SQLite has rolled the whole transaction back.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO part")
+                self._connection.execute("RELEASE part")
+            raise
+        self.execute("RELEASE part")
+
+    @contextmanager
     def erasing(self) -> Iterator[None]:
         """Overwrite with zeros what transactions in the block delete or replace, as far as they reach into the file."""
         with self._lock:

@@ -58,7 +58,8 @@ from labelvault.client.records import (
 from labelvault.client.recovering import AtVault, backups_at_vault, recover_root, restore
 from labelvault.client.watching import Watch
 from labelvault.issuer.ahead import IssuedLease, IssueReport
-from labelvault.issuer.service import AnswerReport, Issuer
+from labelvault.issuer.passes import AnswerReport
+from labelvault.issuer.service import Issuer
 from labelvault.keys.root import PassphraseRoot, RootKey, RootKeyProvider
 from labelvault.wire.messages import Card, Grant
 

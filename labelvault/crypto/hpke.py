@@ -6,6 +6,7 @@ halves. HPKE's base mode doesn't say who sent a message: every use here is insid
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -102,6 +103,8 @@ def check_public_key(public_key: bytes) -> None:
     _load_public_key(public_key)
 
 
+# A release checks the key before anything is sealed to it, and then seals.
+@lru_cache(maxsize=1)
 def _load_public_key(public_key: bytes) -> MLKEM768X25519PublicKey:
     if len(public_key) != PUBLIC_KEY_BYTES:
         raise FormatError(f"a one-time public key has {PUBLIC_KEY_BYTES} bytes")

@@ -1,6 +1,7 @@
 """The part of the catalog that a release needs: which versions open together, and their wraps."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from labelvault.database import Database
@@ -90,6 +91,7 @@ def opened_together(database: Database, client: bytes, task: bytes) -> tuple[Cat
     return tuple(found.values())
 
 
+@lru_cache(maxsize=1000)
 def _version(client: bytes, item: bytes, row: tuple[Any, ...]) -> CatalogVersion:
     project, version, digest, wrapped, kek_id, kek_generation, metadata = row
     return CatalogVersion(

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Final
@@ -27,16 +26,17 @@ from labelvault.issuer.alarms import Alarms
 from labelvault.issuer.authorize import PrekeyUse, asked, authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
 from labelvault.issuer.log import Log
+from labelvault.issuer.passes import AnswerReport, report_of
 from labelvault.issuer.receiving import Receiving
 from labelvault.issuer.release import IssuerIdentity, release, released_entry
 from labelvault.issuer.state import State
 from labelvault.issuer.status import STATUS_INTERVAL
 from labelvault.keys.kek import Kek, KekFiles
-from labelvault.ledger.entries import Denied
+from labelvault.ledger.entries import Denied, encode_entry
 from labelvault.relay.protocol import Relay
 from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.answers import Submission
-from labelvault.wire.frame import Frame, Signed, open_frame, parse_frame, sign_message
+from labelvault.wire.frame import Frame, Signed, open_parsed, parse_frame, sign_message
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import Denial, Lease, OpenRequest, Receipt
 from labelvault.wire.schema import decode_record
@@ -49,37 +49,6 @@ _AWAY_MAX_S: Final = 10.0
 _RETURNED: Final = frozenset({Receipt.TYPE, Submission.TYPE})
 _WAIT_S: Final = 1.0
 """How long a vault may keep the question for messages open, so that it need not be asked many times a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerReport:
-    """What one pass did.
-
-    Attributes:
-        released: leases sent.
-        denied: denials sent, by code.
-        receipts: receipts recorded.
-        submissions: answers kept, by verdict; `dropped` are those that were only counted.
-        undelivered: answers that the vault did not take; they are offered again in the next pass.
-        prekeys: bundles of prekeys kept, for leases that are issued ahead.
-        alarms: requests for what no queue shows, by what it was: `honey` or `not-a-task`; they were denied too.
-        junk: messages that were nothing, or came from nobody that was enrolled.
-    """
-
-    released: int = 0
-    denied: dict[str, int] = field(default_factory=dict)
-    receipts: int = 0
-    submissions: dict[str, int] = field(default_factory=dict)
-    undelivered: int = 0
-    junk: int = 0
-    prekeys: int = 0
-    alarms: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def handled(self) -> int:
-        """How many messages the pass handled."""
-        answers = sum(self.denied.values()) + sum(self.submissions.values())
-        return self.released + answers + self.receipts + self.junk + self.prekeys
 
 
 class _Junk(Exception):
@@ -135,6 +104,7 @@ class Issuer:
         )
         self._unwrapped: dict[tuple[bytes, int], Kek] = {}
         self._tally: Counter[str] = Counter()
+        self._recorded = False
 
     def close(self) -> None:
         """Drop the KEKs, and close database and relay."""
@@ -172,16 +142,47 @@ class Issuer:
             GrantExpiredError: the issuer's certificate is not valid now; nothing was recorded.
             StoreError: `client.db` refused; nothing was recorded, and the same message may be handled again.
         """
+        return self.handle_all([data])[0]
+
+    def handle_all(self, messages: Sequence[bytes]) -> list[bytes | None]:
+        """Handle messages in one transaction, which is durable before an answer is returned [G5].
+
+        Each is judged as if it came alone, after those before it: what one leaves undone moves no other.
+
+        Args:
+            messages: frames, as they arrived.
+
+        Returns:
+            An answer for each, as `handle`.
+
+        Raises:
+            ClockError, GrantExpiredError, StoreError: as `handle`; nothing of any message was recorded.
+        """
+        tally = self._tally.copy()
+        try:
+            with self._database.transaction():
+                self._recorded = False
+                answers = [self._judged(data) for data in messages]
+                if self._recorded:
+                    self._log.sign(self._identity.name, self._identity.signer)
+        except BaseException:
+            # What was counted was not recorded.
+            self._tally = tally
+            raise
+        return answers
+
+    def _judged(self, data: bytes) -> bytes | None:
         try:
             frame = parse_frame(data)
             if not self._state.is_enrolled(frame.signer):
                 raise _Junk
-            if frame.type in _RETURNED:
-                return self._take(data, frame)
-            if frame.type == PrekeyBundle.TYPE:
-                self._keep_prekeys(open_frame(data, PrekeyBundle, frame.signer))
-                return None
-            return self._request(open_frame(data, OpenRequest, frame.signer))
+            with self._database.savepoint():
+                if frame.type in _RETURNED:
+                    return self._take(data, frame)
+                if frame.type == PrekeyBundle.TYPE:
+                    self._keep_prekeys(open_parsed(frame, data, PrekeyBundle, frame.signer))
+                    return None
+                return self._request(open_parsed(frame, data, OpenRequest, frame.signer))
         except (FormatError, SignatureError, _Junk):
             self._tally["junk"] += 1
             return None
@@ -196,27 +197,26 @@ class Issuer:
     def _request(self, request: Signed[OpenRequest]) -> bytes:
         if request.message.client != self._client:
             raise _Junk
-        with self._database.transaction():
-            now = self._now()
-            stored = self._state.stored_answer(request.hash, now)
-            if stored is not None:
-                self._tally["repeated"] += 1
-                return stored.answer or self._denial(request, "replayed", now)
-            if now >= request.message.expires_at:
-                # Anyone can replay an expired request for ever: answer, but let it grow nothing.
-                self._tally["denied stale"] += 1
-                return self._denial(request, "stale", now)
-            try:
-                answer = self._release(request, now)
-            except DeniedError as denied:
-                answer = self._record_denial(request, denied.code, now)
-                about = self._alarms.look_at(request, now) if denied.code == "unknown" else None
-                if about is not None:
-                    self._tally[f"alarm {about}"] += 1
-            except (DecryptionError, FormatError, KeystoreError, SignatureError):
-                # The request is well-formed: what does not hold together is in our own state, or a KEK's file.
-                answer = self._record_denial(request, "unavailable", now)
-            self._checkpoint()
+        now = self._now()
+        stored = self._state.stored_answer(request.hash, now)
+        if stored is not None:
+            self._tally["repeated"] += 1
+            return stored.answer or self._denial(request, "replayed", now)
+        if now >= request.message.expires_at:
+            # Anyone can replay an expired request for ever: answer, but let it grow nothing.
+            self._tally["denied stale"] += 1
+            return self._denial(request, "stale", now)
+        try:
+            answer = self._release(request, now)
+        except DeniedError as denied:
+            answer = self._record_denial(request, denied.code, now)
+            about = self._alarms.look_at(request, now) if denied.code == "unknown" else None
+            if about is not None:
+                self._tally[f"alarm {about}"] += 1
+        except (DecryptionError, FormatError, KeystoreError, SignatureError):
+            # The request is well-formed: what does not hold together is in our own state, or a KEK's file.
+            answer = self._record_denial(request, "unavailable", now)
+        self._checkpoint()
         return answer
 
     def _release(self, request: Signed[OpenRequest] | PrekeyUse, now: datetime, status_max_age_s: int = 0) -> bytes:
@@ -226,19 +226,20 @@ class Issuer:
             raise DeniedError("unknown")
         authorized = authorize(request, grant, self._state.usage(what, grant, now), now)
         versions = opened_together(self._database, self._client, what.item)
+        self._forget()
         entry = released_entry(authorized, versions)
         # Position first, so that the lease can name its entry; the entry is written only once the lease is made, and
         # both are in this one transaction.
-        position = self._log.position_of(entry)
+        data = encode_entry(entry)
+        position = self._log.position_of(data)
         lease = release(authorized, versions, position, self._kek, self._identity, status_max_age_s=status_max_age_s)
-        self._log.append(entry)
+        self._log.append_raw(data)
         self._state.record_release(authorized, versions[0].header.version, lease.data)
         self._tally["released"] += 1
         return lease.data
 
     def _kek(self, version: CatalogVersion) -> Kek:
         name = (version.kek_id, version.kek_generation)
-        self._forget()
         if name not in self._unwrapped:
             self._unwrapped[name] = self._keks.load(version.header.project, *name)
         return self._unwrapped[name]
@@ -276,28 +277,26 @@ class Issuer:
 
     def _take(self, data: bytes, frame: Frame) -> bytes | None:
         """Take a receipt or a submission of an enrolled key."""
-        with self._database.transaction():
-            now = self._now()
-            if frame.type == Receipt.TYPE:
-                taken = self._receiving.receipt(open_frame(data, Receipt, frame.signer), now)
-                if taken is None:
-                    raise _Junk
-                if taken.outcome == "recorded":
-                    self._checkpoint()
-                    self._tally["receipts"] += 1
-                return taken.ack
-            answered = self._receiving.submission(open_frame(data, Submission, frame.signer), now)
+        now = self._now()
+        if frame.type == Receipt.TYPE:
+            taken = self._receiving.receipt(open_parsed(frame, data, Receipt, frame.signer), now)
+            if taken is None:
+                raise _Junk
+            if taken.outcome == "recorded":
+                self._checkpoint()
+                self._tally["receipts"] += 1
+            return taken.ack
+        answered = self._receiving.submission(open_parsed(frame, data, Submission, frame.signer), now)
         if answered.outcome != "repeated":
             self._tally[f"submission {answered.outcome}"] += 1
         return answered.ack
 
     def _keep_prekeys(self, bundle: Signed[PrekeyBundle]) -> None:
-        with self._database.transaction():
-            now = self._now()
-            if bundle.message.client != self._client or now >= bundle.message.expires_at:
-                raise _Junk
-            if not self._state.keep_bundle(bundle):
-                raise _Junk
+        now = self._now()
+        if bundle.message.client != self._client or now >= bundle.message.expires_at:
+            raise _Junk
+        if not self._state.keep_bundle(bundle):
+            raise _Junk
         self._tally["prekeys"] += 1
 
     def issue(
@@ -313,7 +312,8 @@ class Issuer:
         return self.ahead.issue(grant_id, items, bundles, status_max_age_s=status_max_age_s, progress=progress)
 
     def _checkpoint(self) -> None:
-        self._log.sign(self._identity.name, self._identity.signer)
+        """See to it that the transaction ends with a checkpoint over what it recorded."""
+        self._recorded = True
 
     def answer(self, *, wait_s: float = 0.0, release: bool = True) -> AnswerReport:
         """Make one pass over the mailbox: fetch, handle, post the answer, acknowledge.
@@ -337,16 +337,15 @@ class Issuer:
             if not messages:
                 break
             wait_s = 0.0
-            for number, data in messages:
-                after = number
-                if not release and not _is_returned(data):
-                    continue
-                answer = self.handle(data)
+            after = messages[-1][0]
+            taken = [each for each in messages if release or _is_returned(each[1])]
+            answers = self.handle_all([data for _, data in taken])
+            for (number, data), answer in zip(taken, answers, strict=True):
                 if answer is None or self._delivered(answer, parse_frame(data).signer) or self._is_over(data, answer):
                     self._relay.ack(mailbox, number)
         self._settle()
         self._announce()
-        return self._report()
+        return report_of(self._tally)
 
     def _announce(self) -> None:
         """Say at the vault that an alarm froze a project; if it can't be said now, the next pass tries again."""
@@ -379,21 +378,6 @@ class Issuer:
             if self._tally:
                 self._state.prune(self._state.tick(self._clock()))
 
-    def _report(self) -> AnswerReport:
-        return AnswerReport(
-            self._tally["released"],
-            self._counts("denied "),
-            self._tally["receipts"],
-            self._counts("submission "),
-            self._tally["undelivered"],
-            self._tally["junk"],
-            self._tally["prekeys"],
-            self._counts("alarm "),
-        )
-
-    def _counts(self, prefix: str) -> dict[str, int]:
-        return {name.removeprefix(prefix): n for name, n in self._tally.items() if name.startswith(prefix)}
-
     def run(
         self,
         stop: threading.Event,
@@ -408,7 +392,7 @@ class Issuer:
 
         Args:
             stop: ends the loop after the pass that is under way.
-            poll_s: pause between passes, in seconds.
+            poll_s: pause after a pass for which the vault had nothing and did not wait, in seconds.
             status_every_s: how often it leaves a fresh status at the vault, in seconds; the first one at once.
             on_pass: called after each pass that handled something.
             on_away: called when the vault can't be reached or a store fails, before a pause after which it is tried
@@ -423,6 +407,7 @@ class Issuer:
                 if time.monotonic() >= status_due_s:
                     self.ahead.post_status()
                     status_due_s = time.monotonic() + status_every_s
+                asked_s = time.monotonic()
                 report = self.answer(wait_s=_WAIT_S)
             except (RelayError, StoreError) as error:
                 if on_away is None:
@@ -436,7 +421,9 @@ class Issuer:
             if report.handled and on_pass is not None:
                 on_pass(report)
             on_turn(True)
-            stop.wait(poll_s)
+            # A vault that kept the question open, or had messages, is asked again at once.
+            if not report.handled and time.monotonic() - asked_s < poll_s:
+                stop.wait(poll_s)
 
 
 def _is_returned(data: bytes) -> bool:

@@ -20,6 +20,7 @@ from labelvault.wire.times import from_ms, to_ms, truncate
 
 _SPENT_LABEL: Final = b"labelvault/v1/spent-key\0"
 _HOUR_MS: Final = 3_600_000
+_KEPT_GRANTS: Final = 1000
 MAX_KEPT_BUNDLES: Final = 200
 """Of one contractor: 10,000 prekeys that wait to be used."""
 
@@ -90,6 +91,7 @@ class State:
         self._database = database
         self._identity_key = identity_key
         self._certificate = certificate
+        self._verified: dict[bytes, Signed[Grant]] = {}
 
     def tick(self, reading: datetime) -> datetime:
         """Return the issuer's time, which never runs backwards, and remember it.
@@ -134,7 +136,17 @@ class State:
             SignatureError: the stored frame is not one that the client's identity key signed.
         """
         row = self._database.row("SELECT frame FROM grants WHERE hash = ?", grant_hash)
-        return None if row is None else open_frame(bytes(row[0]), Grant, self._identity_key)
+        if row is None:
+            return None
+        frame = bytes(row[0])
+        known = self._verified.get(grant_hash)
+        # What was verified once is verified, as long as it is the same bytes.
+        if known is None or known.data != frame:
+            known = open_frame(frame, Grant, self._identity_key)
+            if len(self._verified) >= _KEPT_GRANTS:
+                self._verified.clear()
+            self._verified[grant_hash] = known
+        return known
 
     def grant_of(self, grant_id: bytes) -> Signed[Grant] | None:
         """Return a grant of our own state by its id, 16 bytes.

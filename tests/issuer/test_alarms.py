@@ -13,7 +13,7 @@ from labelvault.client import PassphraseRoot, Scope, restore
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import IssueRefusedError, RelayError
-from labelvault.issuer import service
+from labelvault.issuer.passes import AnswerReport
 from labelvault.ledger.entries import Alarmed, Denied, Frozen, Released
 from labelvault.wire.ahead import Status
 from labelvault.wire.frame import open_frame, parse_frame, sign_message
@@ -331,10 +331,10 @@ def test_service_reports_alarms_in_the_pass_that_raised_them(world: World) -> No
     mailbox = issuer_mailbox(world.lab.client_id)
     for asked in (item, item, world.id_of("gold"), bytes(16)):
         world.relay().post(mailbox, world.ask(me, joined, asked).data)
-    seen: list[service.AnswerReport] = []
+    seen: list[AnswerReport] = []
     stop = threading.Event()
 
-    def on_pass(report: service.AnswerReport) -> None:
+    def on_pass(report: AnswerReport) -> None:
         seen.append(report)
         stop.set()
 

@@ -1046,3 +1046,49 @@ def test_a_denial_that_can_not_be_delivered_does_not_wait(world: World, monkeypa
     report = issuer.answer()
     assert (report.denied, report.undelivered) == ({"stale": 1}, 1)
     assert not relay.fetch(mailbox)
+
+
+# Several messages at once
+
+
+def test_messages_that_come_together_are_judged_one_by_one(world: World) -> None:
+    """Junk, a repetition and a refusal between requests change neither the leases nor each other."""
+    me, joined = world.worker()
+    one, two = (world.ask(me, joined, world.task(name)).data for name in ("one", "two"))
+    over = world.ask(me, joined, world.task("three")).data
+    answers = world.issuer().handle_all([one, b"junk", one, two, over])
+    assert lease_outer(answers[0]).item == world.task("one")
+    assert answers[1] is None
+    assert answers[2] == answers[0]
+    assert lease_outer(answers[3]).item == world.task("two")
+    # The third is one more than may be open at once, counted with those before it.
+    assert denial_code(answers[4]) == "limit-open"
+    assert [entry.task for entry in entries(world, Released)] == [world.task("one"), world.task("two")]
+    assert len(entries(world, Denied)) == 1
+    world.lab.verify_ledger()
+
+
+def test_G5_what_comes_together_is_recorded_together_or_not_at_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the commit fails, no answer leaves, and the same messages are answered later."""
+    me, joined = world.worker()
+    requests = [world.ask(me, joined, world.task(name)).data for name in ("one", "two")]
+    issuer, before = world.issuer(), counts(world.client_db)
+    with monkeypatch.context() as patched:
+        real = issuer._database._run
+
+        def failing(statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+            if statement == "COMMIT":
+                raise StoreError("injected")
+            return real(statement, parameters)
+
+        patched.setattr(issuer._database, "_run", failing)
+        with pytest.raises(StoreError, match="injected"):
+            issuer.handle_all(requests)
+    assert counts(world.client_db) == before
+    assert [lease_outer(answer).item for answer in issuer.handle_all(requests)] == [
+        world.task("one"),
+        world.task("two"),
+    ]
+    assert len(entries(world, Released)) == 2

@@ -22,7 +22,7 @@ STEPS = {
     "before authorize": ("service", "authorize", "before", None),
     "after authorize": ("service", "authorize", "after", None),
     "after release": ("service", "release", "after", None),
-    "after entry": ("_log", "append", "after", None),
+    "after entry": ("_log", "append_raw", "after", None),
     "after state": ("_state", "record_release", "after", None),
     "after checkpoint": ("_log", "sign", "after", None),
     "before commit": ("_database", "_run", "before", "COMMIT"),
