@@ -126,7 +126,8 @@ def await_message(
     seen = 0
     while True:
         # A vault that keeps the question open answers as soon as something comes; one that does not is asked again.
-        wait_s = max(0.0, deadline - time.monotonic())
+        asked_s = time.monotonic()
+        wait_s = max(0.0, deadline - asked_s)
         for number, data in relay.fetch(mailbox, after=seen, limit=_PAGE, wait_s=wait_s):
             seen = number
             # What is not ours, or does not verify, is passed over: the vault can put anything here, and a forged
@@ -143,8 +144,9 @@ def await_message(
                 relay.ack(mailbox, number)
         if time.monotonic() + pause > deadline:
             raise RequestTimeoutError(timeout_s)
-        time.sleep(pause)
-        pause = min(pause * 1.5, _POLL_MAX_S)
+        if time.monotonic() - asked_s < _POLL_S:
+            time.sleep(pause)
+            pause = min(pause * 1.5, _POLL_MAX_S)
 
 
 def _taken(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None:

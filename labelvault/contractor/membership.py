@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from labelvault.crypto.verify import check_public_key
@@ -112,6 +113,8 @@ def check_invite_fingerprint(data: bytes, spoken: str) -> bytes:
     return signer
 
 
+# A home reads its few invites again and again. What was verified once is verified: same bytes, same keys.
+@lru_cache(maxsize=64)
 def read_invite(data: bytes, identity_key: bytes, contractor: bytes) -> Membership:
     """Verify an invite and all that is in it, under the client's pinned key.
 
@@ -139,6 +142,7 @@ def read_invite(data: bytes, identity_key: bytes, contractor: bytes) -> Membersh
     return Membership(identity_key, invite, certificate, grant)
 
 
+@lru_cache(maxsize=64)
 def read_certificate(data: bytes, identity_key: bytes) -> Signed[IssuerCertificate]:
     """Verify an issuer certificate under the client's pinned key.
 
