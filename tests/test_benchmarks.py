@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from benchmarks import peers
 from benchmarks.__main__ import GROUPS
 from benchmarks.lines import Line, at_least, at_most, table
 from benchmarks.measure import once_in_turn
+from benchmarks.simulate import World, simulate
 
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = ["row", "work", "ours", "against", "peer", "ratio", "target", "met"]
@@ -77,3 +79,20 @@ def test_every_row_has_one_that_measures_it() -> None:
     """No row of the table is left out of a run of all."""
     measured = [row for rows, _ in GROUPS for row in rows]
     assert sorted(measured) == list(range(1, 15))
+
+
+def test_the_simulated_workforce_keeps_to_its_caps_and_waits_as_long_as_its_issuers_take() -> None:
+    """Nobody opens more in an hour than the grant allows; with twice the people on one issuer, it is twice as busy."""
+    quick = World(contractors=200, work_s=20, shift_s=60, hours=0.2, per_hour=1000)
+    few, many = simulate(quick), simulate(replace(quick, contractors=400))
+    assert few.limited == many.limited == 0
+    assert 1.8 < many.opened / few.opened < 2.2
+    assert 1.5 < many.busy / few.busy < 2.2
+    assert few.percentile_s(0) >= quick.way_s + quick.commit_s + quick.release_s
+    capped = simulate(replace(quick, per_hour=5))
+    assert capped.most_in_an_hour == 5
+    assert capped.opened == 5 * 200
+    assert capped.limited == 200
+    swamped = simulate(replace(quick, release_s=0.5))
+    assert swamped.busy > 0.99
+    assert swamped.percentile_s(0.5) > 10

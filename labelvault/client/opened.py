@@ -218,8 +218,7 @@ class OpenedClient:
 
     def record(self, entries: Sequence[Entry]) -> None:
         """Append ledger entries and sign a checkpoint, inside an open transaction."""
-        for entry in entries:
-            self._log.append(entry)
+        self._log.extend(entries)
         self._log.sign(self.issuer_identity.name, self.issuer_identity.signer)
 
     def _newest_certificate(self) -> Signed[IssuerCertificate]:

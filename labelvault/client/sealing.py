@@ -4,11 +4,15 @@ A window is reserved in the catalog (version numbers and wraps), stored at the v
 entries. A crash in between leaves reserved versions that nothing names; the next run seals those items again under the
 next number. Decoys that wait go along, and windows are shuffled before they are stored, so that order says nothing. A
 large file goes alone, as a stream: interrupted, it alone is sealed again.
+
+While one window is stored, in a thread of its own, the next is read and sealed: disk and cores are busy at once, and a
+crash costs two windows at most.
 """
 
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,7 +34,7 @@ from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from labelvault.wire.schema import encode_record
 
-WINDOW_ITEMS: Final = 256
+WINDOW_ITEMS: Final = 512
 WINDOW_BYTES: Final = 32 * 1024 * 1024
 
 
@@ -43,6 +47,14 @@ class _Pending:
 
 
 @dataclass(slots=True)
+class _Group:
+    """Tasks of one batch that bring the same with them: the first of them, and how many they are."""
+
+    first: bytes
+    count: int = 0
+
+
+@dataclass(slots=True)
 class _Run:
     """What one run has done so far."""
 
@@ -50,7 +62,22 @@ class _Run:
     items: dict[str, bytes] = field(default_factory=dict)
     tally: Counter[str] = field(default_factory=Counter)
     window: list[_Pending] = field(default_factory=list)
-    groups: dict[tuple[str, tuple[str, ...]], list[bytes]] = field(default_factory=dict)
+    window_bytes: int = 0
+    store: Callable[..., Future[None]] | None = None
+    under_way: Future[None] | None = None
+    batches: dict[tuple[str | None, bool], bytes | None] = field(default_factory=dict)
+    groups: dict[tuple[str, tuple[str, ...]], _Group] = field(default_factory=dict)
+
+    def add(self, pending: _Pending) -> None:
+        """Put a sealed version into the window."""
+        self.window.append(pending)
+        self.window_bytes += len(pending.sealed.payload)
+
+    def settle(self) -> None:
+        """Wait for the window that is being stored; raise what it raised."""
+        under_way, self.under_way = self.under_way, None
+        if under_way is not None:
+            under_way.result()
 
 
 def seal_folder(
@@ -70,17 +97,21 @@ def seal_folder(
         StoreError, RelayError: catalog or vault failed; whole windows are done or not, and sealing again goes on.
     """
     run = _Run(Meter(progress, folder.count() if progress else 0, folder.size))
-    for source in folder.items():
-        try:
-            _take(source, target, run)
-        except ProjectError as error:
-            folder.errors.append(error)
-        except FormatError as error:
-            folder.errors.append(ProjectError(str(error), *source.place))
-        if len(run.window) >= WINDOW_ITEMS or sum(len(p.sealed.payload) for p in run.window) >= WINDOW_BYTES:
-            _flush(target, run)
-        run.meter.finished(source.size)
-    _flush(target, run)
+    # Leaving the block waits for the window that is under way: it becomes whole, or raises.
+    with ThreadPoolExecutor(1, thread_name_prefix="labelvault-seal") as storing:
+        run.store = storing.submit
+        for source in folder.items():
+            try:
+                _take(source, target, run)
+            except ProjectError as error:
+                folder.errors.append(error)
+            except FormatError as error:
+                folder.errors.append(ProjectError(str(error), *source.place))
+            if len(run.window) >= WINDOW_ITEMS or run.window_bytes >= WINDOW_BYTES:
+                _flush(target, run)
+            run.meter.finished(source.size)
+        _flush(target, run)
+        run.settle()
     openings = _openings(folder, target, run)
     return SealReport(
         run.tally["new"],
@@ -115,13 +146,14 @@ def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
         header = ItemHeader(ITEM_FORMAT, target.client, target.project, item, (row[2] or 0) + 1 if row else 1)
         if source.large is not None:
             _flush(target, run)
+            run.settle()
             _seal_large(source, source.large, header, metadata, found, target, run.meter)
         else:
-            run.window.append(_sealed(source, header, metadata, found or b"", target))
+            run.add(_sealed(source, header, metadata, encoded, found or b"", target, run))
         run.tally["new" if row is None or row[1] is None else "changed"] += 1
     run.items[source.source] = item
     if source.kind == "task":
-        run.groups.setdefault((source.batch or "", source.requires), []).append(item)
+        run.groups.setdefault((source.batch or "", source.requires), _Group(item)).count += 1
 
 
 def item_metadata(source: SourceItem, items: Mapping[str, bytes]) -> Metadata:
@@ -162,13 +194,24 @@ def source_hash(source: SourceItem, encoded: bytes) -> bytes:
     return bytes(state.digest())
 
 
-def _sealed(source: SourceItem, header: ItemHeader, metadata: Metadata, hashed: bytes, target: SealTarget) -> _Pending:
-    sealed, dek = seal_item(header, metadata, source.content, floor_bytes=target.floor_bytes)
+def _sealed(
+    source: SourceItem,
+    header: ItemHeader,
+    metadata: Metadata,
+    encoded: bytes,
+    hashed: bytes,
+    target: SealTarget,
+    run: _Run,
+) -> _Pending:
+    sealed, dek = seal_item(header, metadata, source.content, floor_bytes=target.floor_bytes, encoded=encoded)
+    batch = (source.batch, source.kind == "gold")
+    if batch not in run.batches:
+        run.batches[batch] = batch_id(target, source)
     new = NewVersion(
         source,
         header,
-        batch_id(target, source),
-        encode_record(metadata),
+        run.batches[batch],
+        encoded,
         len(sealed.payload),
         hashed,
         sealed.digest,
@@ -193,21 +236,25 @@ def _seal_large(
 
 
 def _flush(target: SealTarget, run: _Run) -> None:
+    """Hand the window over to be stored, once the one before it is."""
+    window, run.window, run.window_bytes = run.window, [], 0
+    run.settle()
+    if window and run.store is not None:
+        run.under_way = run.store(_store, target, window, run.tally)
+
+
+def _store(target: SealTarget, window: list[_Pending], tally: Counter[str]) -> None:
     """Reserve, store, make current: the window is whole in vault, catalog and ledger, or will be sealed again."""
-    window, run.window = run.window, []
-    if not window:
-        return
     database = target.database
     with database.transaction():
         decoys = decoys_for(target, [pending.version for pending in window])
         window += [_Pending(decoy.version, decoy.sealed) for decoy in decoys]
         random.SystemRandom().shuffle(window)
-        for pending in window:
-            reserve(database, target, pending.version)
+        reserve(target, [pending.version for pending in window])
     target.relay.put_items([_stored(pending) for pending in window])
     with database.transaction():
         make_current(target, [pending.version for pending in window])
-    run.tally["honey"] += len(decoys)
+    tally["honey"] += len(decoys)
 
 
 def _stored(pending: _Pending) -> StoredItem:
@@ -217,13 +264,13 @@ def _stored(pending: _Pending) -> StoredItem:
 def _openings(folder: ProjectFolder, target: SealTarget, run: _Run) -> tuple[OpeningSummary, ...]:
     """Say what one opening brings, batch by batch; a task that could not be opened is a fault to report now."""
     found = []
-    for (batch, _), items in sorted(run.groups.items()):
+    for (batch, _), group in sorted(run.groups.items(), key=lambda each: each[0]):
         try:
-            versions = opened_together(target.database, target.client, items[0])
+            versions = opened_together(target.database, target.client, group.first)
         except FormatError as error:
             folder.errors.append(ProjectError(f"tasks of batch {batch!r} could not be opened: {error}"))
             continue
-        found.append(OpeningSummary(batch, len(items), tuple(sorted(v.metadata.name for v in versions[1:]))))
+        found.append(OpeningSummary(batch, group.count, tuple(sorted(v.metadata.name for v in versions[1:]))))
     return tuple(found)
 
 

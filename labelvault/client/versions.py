@@ -116,9 +116,8 @@ class NewVersion:
         return self.batch if self.source.kind == "task" else None
 
 
-def _wrapped(target: SealTarget, new: NewVersion) -> tuple[bytes, bytes, int]:
+def _wrapped(kek: Kek, new: NewVersion) -> tuple[bytes, bytes, int]:
     """Return a version's DEK under the current KEK, bound to the bytes that it sealed; and which KEK that is."""
-    kek = target.kek.current()
     if new.dek is None:
         return b"", kek.kek_id, kek.generation
     context = wrap_context(new.header.encode(), new.digest, kek.kek_id, kek.generation)
@@ -148,27 +147,31 @@ def batch_id(target: SealTarget, source: SourceItem) -> bytes | None:
     )
 
 
-def reserve(database: Database, target: SealTarget, new: NewVersion) -> None:
-    """Take a version number for good, inside a transaction; nothing names the version yet."""
-    database.execute(
+def reserve(target: SealTarget, versions: Sequence[NewVersion]) -> None:
+    """Take version numbers for good, inside a transaction; nothing names the versions yet."""
+    kek, now_ms = target.kek.current(), to_ms(target.now)
+    target.database.execute_many(
         "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, NULL)",
-        new.header.item,
-        target.project,
-        new.source.kind,
-        new.source.source,
-        new.source.name,
-        new.batch,
+        [
+            (new.header.item, target.project, new.source.kind, new.source.source, new.source.name, new.batch)
+            for new in versions
+        ],
     )
-    database.execute(
+    target.database.execute_many(
         "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        new.header.item,
-        new.header.version,
-        new.digest,
-        new.payload_bytes,
-        *_wrapped(target, new),
-        new.source_hash,
-        new.metadata,
-        to_ms(target.now),
+        [
+            (
+                new.header.item,
+                new.header.version,
+                new.digest,
+                new.payload_bytes,
+                *_wrapped(kek, new),
+                new.source_hash,
+                new.metadata,
+                now_ms,
+            )
+            for new in versions
+        ],
     )
 
 
@@ -178,7 +181,7 @@ def complete(database: Database, target: SealTarget, new: NewVersion) -> None:
         "UPDATE versions SET digest = ?, wrapped = ?, kek_id = ?, kek_generation = ?, source_hash = ?"
         " WHERE item = ? AND version = ?",
         new.digest,
-        *_wrapped(target, new),
+        *_wrapped(target.kek.current(), new),
         new.source_hash,
         new.header.item,
         new.header.version,
@@ -192,16 +195,11 @@ def make_current(target: SealTarget, versions: Sequence[NewVersion]) -> None:
         ShreddedError: the project was shredded meanwhile.
     """
     current_kek(target.database, target.project)
-    for new in versions:
-        # Another run may have sealed a later version meanwhile: an older one never becomes current again.
-        target.database.execute(
-            "UPDATE items SET version = ?, name = ?, batch = ? WHERE item = ? AND coalesce(version, 0) < ?",
-            new.header.version,
-            new.source.name,
-            new.batch,
-            new.header.item,
-            new.header.version,
-        )
+    # Another run may have sealed a later version meanwhile: an older one never becomes current again.
+    target.database.execute_many(
+        "UPDATE items SET version = ?1, name = ?2, batch = ?3 WHERE item = ?4 AND coalesce(version, 0) < ?1",
+        [(new.header.version, new.source.name, new.batch, new.header.item) for new in versions],
+    )
     target.record(
         [
             Sealed(

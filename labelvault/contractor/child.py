@@ -38,6 +38,7 @@ from labelvault.errors import (
     LeaseExpiredError,
     RelayError,
 )
+from labelvault.pipeline import ahead
 from labelvault.relay import open_relay
 from labelvault.relay.local import utc_now
 from labelvault.relay.protocol import MAX_PAYLOAD_BYTES, ItemPart, Relay
@@ -304,7 +305,8 @@ def write_parts(folder: Path, opened: Opened) -> list[tuple[int, int]]:
     with OutputDirectory.create(folder) as directory:
         try:
             for part in (opened.task, *opened.required):
-                directory.write_pieces(part.name, part.pieces())
+                with ahead(part.pieces()) as pieces:
+                    directory.write_pieces(part.name, pieces)
             return list(directory.inodes())
         except BaseException:
             directory.erase()

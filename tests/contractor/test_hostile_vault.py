@@ -625,8 +625,7 @@ class TwoClients:
             }
         found = [items["picture.png"], items["how.md"], items["score.md"], items["answers.jsonl"], batches["gold", 1]]
         for batch, names in (("w1", ("one", "two", "three")), ("w2", ("four", "five"))):
-            for name in names:
-                found += [items[name], batches[batch, 0]]
+            found += [items[names[0]], batches[batch, 0], *(items[name] for name in names[1:])]
         return found
 
     def handles(self) -> tuple[Any, Any]:
