@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import bulk, grants, items, million, opens, releases, rotation, sizes, starts, streams
-from benchmarks.lines import Line, table, write_json
+from benchmarks.lines import Line, markdown, table, write_json
 from benchmarks.measure import Effort
 from benchmarks.plots import draw
 
 _OUT: Final = Path(__file__).resolve().parent / "out"
+_BEGIN: Final = "<!-- written by python -m benchmarks --document -->\n\n"
+_END: Final = "\n<!-- to here -->"
 GROUPS: Final[tuple[tuple[frozenset[int], Callable[[Effort], Iterator[Line]]], ...]] = (
     (frozenset({1, 2, 3}), items.rows),
     (frozenset({4}), bulk.rows),
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes: to see that it runs")
     parser.add_argument("--rows", type=_parse_rows, help="only these, by number: 1,2,8")
     parser.add_argument("--out", type=Path, default=_OUT, help="folder for the results")
+    parser.add_argument("--document", type=Path, metavar="PAGE", help="also put table and plots into this page")
     parser.add_argument("--where", type=Path, help="folder for temporary files")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="labelvault-bench-", dir=chosen.where))
@@ -64,9 +67,25 @@ def main() -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     write_json(lines, chosen.out / "latest.json")
     drawn = draw(lines, chosen.out)
+    if chosen.document is not None:
+        _document(lines, drawn, chosen.document)
+    names = ["latest.json", *(path.name for path in drawn)]
     sys.stdout.write(table(lines))
-    what = "latest.json and plots" if drawn else "latest.json, and no plots: matplotlib is not installed"
-    _say(f"{time.monotonic() - begun:.0f} s; in {chosen.out}: {what}")
+    _say(f"{time.monotonic() - begun:.0f} s; in {chosen.out}: {', '.join(names)}")
+
+
+def _document(lines: list[Line], drawn: list[Path], page: Path) -> None:
+    """Put the table between the page's marks, and the plots beside it."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, behind = rest.partition(_END)
+    if not behind:
+        raise SystemExit(f"{page} lacks {_BEGIN.strip()} or {_END.strip()}")
+    page.write_text(f"{before}{_BEGIN}{markdown(lines)}{_END}{behind}", encoding="utf-8")
+    folder = page.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    for path in drawn:
+        if path.suffix == ".svg":
+            shutil.copy(path, folder / path.name)
 
 
 def _say(text: str) -> None:

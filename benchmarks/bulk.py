@@ -63,7 +63,7 @@ def rows(effort: Effort) -> Iterator[Line]:
         _OURS: partial(_seal, effort.folder, source, count),
         _PLAIN: partial(_insert, effort.folder, tasks, count),
     }
-    times = once_in_turn(turns, effort.size(3, 1))
+    times = once_in_turn(turns, effort.size(2, 1))
     ours, theirs = (1 / times.median(name) for name in (_OURS, _PLAIN))
     work = f"seal {count:,} tasks of 4 KiB from one JSONL, catalog and ledger included, per second"
     yield at_least(4, work, ours, _PLAIN, theirs, times.times_as_fast(_OURS, _PLAIN), 0.5)

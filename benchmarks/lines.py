@@ -67,6 +67,12 @@ def table(lines: Iterable[Line]) -> str:
     )
 
 
+def markdown(lines: Iterable[Line]) -> str:
+    """Return lines as a table for docs/performance.md."""
+    rows = [_HEAD, ("--:", "---", "--:", "---", "--:", "--:", "---", "---"), *(_cells(line) for line in lines)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def write_json(lines: Sequence[Line], path: Path) -> None:
     """Write `latest.json`."""
     text = ",\n".join(json.dumps(asdict(line), ensure_ascii=False) for line in lines)

@@ -60,7 +60,7 @@ def _ratios(lines: Sequence[Line]) -> Any:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 62 else text[:61] + "…"
+    return text if len(text) <= 50 else text[:49] + "…"
 
 
 def _costs(lines: Sequence[Line]) -> Any:
