@@ -14,6 +14,7 @@ from benchmarks.home import Home, write_tasks
 from benchmarks.lines import Line, at_least
 from benchmarks.measure import Effort, once_in_turn
 from labelvault.client.sealing import WINDOW_ITEMS
+from labelvault.database import CACHE_KIB, CHECKPOINT_PAGES
 
 _ITEM_BYTES: Final = 4096
 _PER_SECOND: Final = 20_000.0
@@ -39,7 +40,8 @@ def _insert(folder: Path, rows: Path, count: int) -> float:
     """Parse each row for its id and insert it, in transactions as long as a window; return seconds an item."""
     path = folder / "plain.db"
     with sqlite3.connect(path, isolation_level=None) as db:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        caching = (f"cache_size=-{CACHE_KIB}", f"wal_autocheckpoint={CHECKPOINT_PAGES}")
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", *caching):
             db.execute(f"PRAGMA {pragma}")
         db.execute("CREATE TABLE items (id TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID")
         begun = time.perf_counter()

@@ -17,9 +17,9 @@ Row = tuple[bytes, bytes, bytes]
 def fill(lab: Client, project: bytes, kek: Kek, rows: Sequence[Row], batch: bytes | None = None) -> None:
     """Write tasks into a project's catalog, of one batch or none."""
     metadata = encode_record(Metadata("task", "t", "application/json", 4000, (), ()))
-    with lab.database.transaction():
-        for start in range(0, len(rows), _PAGE):
-            page = rows[start : start + _PAGE]
+    for start in range(0, len(rows), _PAGE):
+        page = rows[start : start + _PAGE]
+        with lab.database.transaction():
             lab.database.execute_many(
                 "INSERT INTO items VALUES (?1, ?2, 'task', ?3, ?3, ?4, 1)",
                 [(item, project, item.hex(), batch) for item, _, _ in page],

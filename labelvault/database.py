@@ -15,6 +15,10 @@ from typing import Any, Final
 from labelvault.errors import StoreError
 
 _BUSY_TIMEOUT_S: Final = 30.0
+CACHE_KIB: Final = 32 * 1024
+CHECKPOINT_PAGES: Final = 4000
+"""Rows go under random keys, all over the file. With SQLite's own 2 MiB and 1,000 pages, a hundred thousand take twice
+as long; what is durable when does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,14 @@ class Database:
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "trusted_schema=OFF",
+                f"cache_size=-{CACHE_KIB}",
+                f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+            ):
                 self._connection.execute(f"PRAGMA {pragma}")
             if create:
                 # executescript would commit on its own; this is one transaction with the version.

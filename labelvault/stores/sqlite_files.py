@@ -19,6 +19,10 @@ OLDEST_SQLITE: Final = (3, 37, 0)
 """The first with STRICT tables; RETURNING came in 3.35."""
 _URL_PREFIX: Final = "sqlite:///"
 _IDLE_CONNECTIONS: Final = 8
+_CACHE_KIB: Final = 16 * 1024
+_CHECKPOINT_PAGES: Final = 4000
+"""Items go under random keys, all over the file: more of it at hand and fewer checkpoints make sealing faster. What is
+durable when does not change."""
 _WRITE_URL: Final = "Write the address as sqlite:////absolute/path/vault.db."
 
 
@@ -176,7 +180,14 @@ class Connections:
             check_same_thread=False,
         )
         try:
-            for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "foreign_keys=ON", "synchronous=FULL"):
+            for pragma in (
+                "trusted_schema=OFF",
+                "cell_size_check=ON",
+                "foreign_keys=ON",
+                "synchronous=FULL",
+                f"cache_size=-{_CACHE_KIB}",
+                f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+            ):
                 connection.execute(f"PRAGMA {pragma}")
             if create and is_empty(connection):
                 _into_wal(connection)
