@@ -141,8 +141,11 @@ def test_a_file_that_changes_between_hash_and_seal_is_reported_and_not_stored(
 def test_a_file_that_changes_while_it_is_sealed_the_first_time_is_not_stored(
     world: World, low: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing to compare with: its size and time tell. Whoever requires it is reported too."""
-    path = put(world, "attachments/film.bin", content_of(3 * MIB))
+    """Nothing to compare with: its size and time tell. Whoever requires it is reported too.
+
+    It is larger than what is read ahead of the piece that is stored.
+    """
+    path = put(world, "attachments/film.bin", content_of(12 * MIB))
     relay = world.lab.relay()
     true = relay.put_stream
 
