@@ -21,8 +21,8 @@ from benchmarks.measure import Effort
 from benchmarks.plots import draw
 
 _OUT: Final = Path(__file__).resolve().parent / "out"
-_BEGIN: Final = "<!-- written by python -m benchmarks --document -->\n\n"
-_END: Final = "\n<!-- to here -->"
+_BEGIN: Final = "<!-- written by python -m benchmarks --document -->\n"
+_END: Final = "<!-- to here -->"
 GROUPS: Final[tuple[tuple[frozenset[int], Callable[[Effort], Iterator[Line]]], ...]] = (
     (frozenset({1, 2, 3}), items.rows),
     (frozenset({4}), bulk.rows),
@@ -80,7 +80,7 @@ def _document(lines: list[Line], drawn: list[Path], page: Path) -> None:
     _, _, behind = rest.partition(_END)
     if not behind:
         raise SystemExit(f"{page} lacks {_BEGIN.strip()} or {_END.strip()}")
-    page.write_text(f"{before}{_BEGIN}{markdown(lines)}{_END}{behind}", encoding="utf-8")
+    page.write_text(f"{before}{_BEGIN}\n{markdown(lines)}\n{_END}{behind}", encoding="utf-8")
     folder = page.with_suffix("")
     folder.mkdir(exist_ok=True)
     for path in drawn:
