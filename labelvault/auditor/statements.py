@@ -1,12 +1,13 @@
 """Whether an exposure statement is true: recomputed from exported ledgers, from the client's fingerprint on."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, fields
 
-from labelvault.auditor.ledgers import read_exports, verify_ledger
-from labelvault.errors import EnrolmentError, StatementError
+from labelvault.auditor.ledgers import Exported, read_exports, verify_ledger
+from labelvault.errors import EnrolmentError, LedgerError, StatementError
 from labelvault.keys.cards import client_fingerprint
 from labelvault.keys.fingerprint import check_fingerprint
+from labelvault.ledger.checkpoint import ledger_origin
 from labelvault.ledger.export import VerifiedLedger
 from labelvault.ledger.statement import (
     StatedLedger,
@@ -68,7 +69,8 @@ def verify_statement(data: bytes, exports: Sequence[bytes], client: str | bytes)
         SignatureError: certificate, statement or a checkpoint is not signed by whom it should be.
         StatementError: the ledgers give something else than is stated, or an export is too old.
         ForkError: two exports, or an export and the statement, contradict each other.
-        LedgerError: rows are not those that are signed, an export is missing, or does not hold together.
+        LedgerError: rows are not those that are signed; an export is missing, is of a ledger that the statement does
+            not stand on, or does not hold together.
         FormatError: no statement, or no export.
     """
     identity_key = parse_frame(statement_certificate(data)).signer
@@ -81,6 +83,7 @@ def verify_statement(data: bytes, exports: Sequence[bytes], client: str | bytes)
     if statement.ledgers[-1].epoch != issuer.epoch:
         raise StatementError("the statement's newest ledger is not the one that its certificate is for")
     found = read_exports(exports)
+    _check_all_stated(found, {ledger_origin(its_id, each.epoch) for each in statement.ledgers})
     newest = verify_ledger(found, its_id, issuer.epoch, issuer.issuer)
     older = [verify_ledger(found, its_id, each.epoch) for each in statement.ledgers[:-1]]
     verified = [*older, newest]
@@ -108,6 +111,16 @@ def _check_client(client: str | bytes, identity_key: bytes) -> None:
         check_fingerprint(client, client_fingerprint(identity_key))
     elif client != identity_key:
         raise EnrolmentError("the statement is not of the client with this key; do not go on")
+
+
+def _check_all_stated(found: Sequence[Exported], stated: Set[str]) -> None:
+    """Check that no export is passed over: a newer ledger of this client would say more than the statement."""
+    for each in found:
+        if each.origin not in stated:
+            raise LedgerError(
+                f"an export is of {each.origin}, on which the statement does not stand",
+                next_step="If that is a newer ledger of this client, ask for a new statement; if not, leave it out.",
+            )
 
 
 def _view(ledger: VerifiedLedger, stated: StatedLedger) -> LedgerView:

@@ -13,13 +13,15 @@ from labelvault.cli.files import write_output
 from labelvault.cli.listing import Listing
 from labelvault.cli.options import Passphrase, examples
 from labelvault.cli.output import Output, cell, table
-from labelvault.cli.values import PAST
+from labelvault.cli.values import PAST, UNTIL
 from labelvault.client import ExposureStatement, ItemVerdict, statement_csv, statement_html
-from labelvault.client.exposure_words import LABELS, MEANINGS, RULES, headline, moment, remarks, verifying, why
+from labelvault.client.events import stamp
+from labelvault.client.exposure_words import LABELS, MEANINGS, RULES, grade, headline, moment, remarks, verifying, why
 from labelvault.envelope.metadata import KINDS
 from labelvault.ledger.verdicts import VERDICTS
 
 _STYLES: Final = {"exposed": "bold red", "unknown": "magenta", "unconfirmed": "magenta", "never-opened": "green"}
+_GRADES: Final = {"bad": "bold red", "open": "bold magenta", "good": "bold green"}
 _TOLD: Final = ("exposed", "unknown", "unconfirmed")
 _MOST: Final = 200
 
@@ -47,7 +49,7 @@ def add_to(group: click.Group) -> None:
     metavar="TIME",
     help="Since when: '3d ago', a day, or a time with its zone.",
 )
-@click.option("--to", "end", required=True, type=PAST, metavar="TIME", help="Until when, included: likewise, or now.")
+@click.option("--to", "end", required=True, type=UNTIL, metavar="TIME", help="Until when, included: likewise, or now.")
 @click.option("--project", metavar="NAME", shell_complete=PROJECTS, help="Only this project's items.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the signed statement, for auditors.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page for people; it needs nothing else.")
@@ -82,7 +84,11 @@ def exposure(
             write_output(file, render(stated))
             written[name] = str(file)
     if not stated.statement.complete:
-        out.warn("the statement is not complete: the ledger has no entry after the window's end")
+        end_at = stamp(stated.statement.end)
+        out.warn(
+            "the statement is not complete: the ledger has no entry after the window's end yet;"
+            f" once it has one, ask again with --to {end_at}"
+        )
     out.result(_facts(stated, written), *_shown(stated, output))
 
 
@@ -150,7 +156,7 @@ def _shown(stated: ExposureStatement, output: Path | None) -> list[Listing | Tex
     totals, statement = stated.totals(), stated.statement
     kinds = [kind for kind in (*KINDS, "honey", "unknown") if any(each.kind == kind for each in stated.items)]
     by_kind = {kind: stated.totals(kind) for kind in kinds}
-    shown: list[Listing | Text | str] = [cell(headline(stated), "bold red" if totals["exposed"] else "bold green")]
+    shown: list[Listing | Text | str] = [cell(headline(stated), _GRADES[grade(stated)])]
     shown += [cell(remark, "bold red" if remark.startswith("INCOMPLETE") else "magenta") for remark in remarks(stated)]
     shown.append(
         table(

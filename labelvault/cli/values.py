@@ -62,9 +62,13 @@ class MomentType(click.ParamType[object]):
 
 
 class PastType(click.ParamType[object]):
-    """`3d ago`, `now`, a time with its offset, or a day, which begins at midnight UTC: a `datetime`."""
+    """`3d ago`, `now`, a time with its offset, or a day in UTC: a `datetime`."""
 
     name = "time"
+
+    def __init__(self, *, until: bool = False) -> None:
+        """Take a day for its first millisecond, or with `until` for its last, or for now if it is not over."""
+        self._until = until
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Parse, or end with a usage error."""
@@ -76,7 +80,8 @@ class PastType(click.ParamType[object]):
         if (found := _AGO.fullmatch(text)) or _DURATION.fullmatch(text):
             return ago(DURATION.convert(found[1] if found else text, param, ctx))
         if _DAY.fullmatch(text):
-            text += "T00:00:00Z"
+            first = from_now(MOMENT.convert(f"{text}T00:00:00Z", param, ctx))
+            return _last_of(first) if self._until else first
         return from_now(MOMENT.convert(text, param, ctx))
 
 
@@ -134,9 +139,16 @@ def the_one(start: str, ids: Iterable[bytes], none: str = "See the ids: labelvau
 DURATION: Final = DurationType()
 MOMENT: Final = MomentType()
 PAST: Final = PastType()
+UNTIL: Final = PastType(until=True)
 ITEM_ID: Final = HexId(16)
 PUBLIC_KEY: Final = HexId(32)
 ID_START: Final = IdStart()
+
+
+def _last_of(day: datetime) -> datetime:
+    """Return the last millisecond of a day that begins then; of one that is under way, now."""
+    now, last = from_now(timedelta(0)), day + (timedelta(days=1) - timedelta(milliseconds=1))
+    return now if day <= now < last else last
 
 
 def ago(value: timedelta | datetime) -> datetime:

@@ -1,5 +1,6 @@
 """Keys that verify notes, on the command line: `name+hash+base64`, or a file with one."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +17,8 @@ def read_key(value: str, parse: Callable[[str], _Key]) -> _Key:
     Raises:
         FormatError, SignatureError: it is none.
     """
-    file = Path(value)
-    return parse(read_text(file).strip() if file.is_file() else value)
+    # Not `Path.is_file`, which fails on what is too long for a name.
+    return parse(read_text(Path(value)).strip() if os.path.isfile(value) else value)
 
 
 def read_keys(values: Iterable[str], parse: Callable[[str], _Key]) -> list[_Key]:

@@ -1,5 +1,6 @@
 """`labelvault verify-statement`: what an auditor needs, and nothing that a client has."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _LATER: Final = "The exports hold entries after the statement's; with them, of the same window:"
 _INCOMPLETE: Final = (
-    "INCOMPLETE, as it says itself: when it was made, the ledger had no entry after the window's end; "
+    "INCOMPLETE, as it says itself: when it was made, the window's end or an entry after it was yet to come; "
     "later releases may belong to it."
 )
 
@@ -111,6 +112,5 @@ def _totals(totals: Totals) -> dict[str, int]:
 
 def _client(value: str) -> str | bytes:
     """Take words as they are; of a file, its words or its key."""
-    file = Path(value)
-    text = read_text(file).strip() if file.is_file() else value
+    text = read_text(Path(value)).strip() if os.path.isfile(value) else value
     return bytes.fromhex(text) if _KEY.fullmatch(text.lower()) else text

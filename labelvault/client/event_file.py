@@ -60,7 +60,7 @@ class EventFile:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise OutputError(f"{self._path} is no regular file", next_step="Give another --events FILE.")
+            raise OutputError(f"{self._path} is no regular file", next_step="Give another --event-log FILE.")
         if stat.S_IMODE(status.st_mode) & 0o077:
             os.close(descriptor)
             raise OutputError(f"{self._path} can be read by others", next_step=f"chmod 600 {self._path}")
@@ -76,5 +76,5 @@ class EventFile:
 
     def _refused(self, error: OSError) -> OutputError:
         if error.errno in (errno.ELOOP, errno.EMLINK):
-            return OutputError(f"{self._path} is a symlink", next_step="Give another --events FILE.")
+            return OutputError(f"{self._path} is a symlink", next_step="Give another --event-log FILE.")
         return OutputError(f"{self._path} can't be written: {error.strerror}")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Final
 
 from labelvault.client.exposure import ExposureStatement, ItemVerdict, StatedInterval, StatedVersion
@@ -11,8 +12,10 @@ _HEADER: Final = (
     *("project", "item", "name", "kind", "batch", "item_verdict", "version", "verdict", "sealed_at", "tasks"),
     *("contractor", "tier", "presence_waived", "task", "leases", "since", "until", "erasure", "reason", "words"),
 )
-_FORMULA: Final = tuple("=+-@|%\t\r\n")
-"""What a spreadsheet may take for the beginning of a formula, also behind blanks."""
+_FORMULA: Final = tuple("=+-@|%\t\r\n＝＋－＠")
+"""What a spreadsheet may take for the beginning of a formula, also behind blanks; some take wide forms, too."""
+_INNER: Final = re.compile(r"(;[\s\"']*)(?=[=+\-@|%＝＋－＠])")
+"""Where a cell would begin in a spreadsheet that takes semicolons for separators, as those of many countries do."""
 
 
 def statement_csv(stated: ExposureStatement) -> bytes:
@@ -52,4 +55,5 @@ def _line(item: ItemVerdict, version: StatedVersion, interval: StatedInterval | 
 def _safe(value: object) -> str:
     """Keep names from acting as formulas, and from hiding what they are."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    text = _INNER.sub(r"\1'", text)
     return "'" + text if text.lstrip().startswith(_FORMULA) or str(value).startswith(_FORMULA) else text

@@ -20,6 +20,7 @@ from labelvault.client.exposure_words import (
     RULES,
     between,
     count,
+    grade,
     headline,
     moment,
     remarks,
@@ -48,7 +49,7 @@ def statement_html(stated: ExposureStatement) -> bytes:
         '<meta name="referrer" content="no-referrer">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
-        f"<title>Exposure statement: {escape(where(stated))}</title>",
+        f"<title>Exposure statement: {_text(where(stated))}</title>",
         f"<style>{style}</style></head><body><main>",
         *_head(stated),
         *_totals(stated),
@@ -62,12 +63,11 @@ def statement_html(stated: ExposureStatement) -> bytes:
 
 def _head(stated: ExposureStatement) -> Iterator[str]:
     statement = stated.statement
-    worst = "bad" if stated.totals()["exposed"] else "good" if statement.complete else "open"
     yield '<header><p class="eyebrow">Exposure statement</p>'
-    yield f'<h1 class="{worst}">{escape(headline(stated))}</h1>'
+    yield f'<h1 class="{grade(stated)}">{_text(headline(stated))}</h1>'
     for remark in remarks(stated):
         loud = ' class="loud"' if remark.startswith("INCOMPLETE") else ""
-        yield f"<p{loud}>{escape(remark)}</p>"
+        yield f"<p{loud}>{_text(remark)}</p>"
     facts = [
         ("Surface", f"{where(stated)} ({count(len(stated.contractors), 'key')})"),
         ("Window", f"{between(statement.start, statement.end)}, both included"),
@@ -78,7 +78,7 @@ def _head(stated: ExposureStatement) -> Iterator[str]:
     ]
     yield "<dl>"
     for name, value in facts:
-        yield f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"
+        yield f"<div><dt>{name}</dt><dd>{_text(value)}</dd></div>"
     yield "</dl></header>"
 
 
@@ -149,11 +149,11 @@ def _table(items: list[ItemVerdict], *, told: bool, project: bool) -> Iterator[s
         cells = [item.name, item.kind, item.batch or "", *([item.project] if project else []), str(len(item.versions))]
         yield "<tr>"
         yield from (
-            f'<td data-label="{column}"{" class=empty" if not value else ""}>{escape(_visible(value))}</td>'
+            f'<td data-label="{column}"{" class=empty" if not value else ""}>{_text(value)}</td>'
             for column, value in zip(columns, cells, strict=False)
         )
         if told:
-            lines = "".join(f"<li>{escape(_visible(line))}</li>" for line in why(item))
+            lines = "".join(f"<li>{_text(line)}</li>" for line in why(item))
             yield f'<td data-label="How"><ul>{lines}</ul></td>'
         yield "</tr>"
     yield "</tbody></table>"
@@ -180,6 +180,6 @@ def _list(lines: Iterable[str]) -> Iterator[str]:
     yield "</ul>"
 
 
-def _visible(text: str) -> str:
-    """Show marks that hide or reorder text as what they are."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _text(text: str) -> str:
+    """Escape a text, and show marks that hide or reorder it as what they are."""
+    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))

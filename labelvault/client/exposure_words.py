@@ -1,5 +1,6 @@
 """An exposure statement in sentences: the headline, what each verdict and interval means, and what nobody states."""
 
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -44,8 +45,9 @@ LIMITS: Final = (
     "Nothing about other surfaces, or about a device whose keys are not named here.",
 )
 INCOMPLETE: Final = (
-    "INCOMPLETE: the ledger has no entry after the window's end yet, so later releases may still fall into it. "
-    "Ask again once it has one; `labelvault client freeze` makes one, and stops releases."
+    "INCOMPLETE: the window's end is yet to come, or the ledger has no entry after it yet, so later releases may still "
+    "fall into it. Ask again about the same end (not `now`) once it has one; `labelvault client freeze` makes one, and "
+    "stops releases."
 )
 
 
@@ -79,10 +81,20 @@ def where(stated: ExposureStatement) -> str:
 def headline(stated: ExposureStatement) -> str:
     """Say the result in one sentence."""
     totals, statement = stated.totals(), stated.statement
+    unknown = f"; of {totals['unknown']:,} more nothing is known" if totals["unknown"] else ""
     return (
         f"{totals['exposed']} of {count(len(stated.items), 'item')} could be read {where(stated)} "
-        f"between {between(statement.start, statement.end, 'and')}."
+        f"between {between(statement.start, statement.end, 'and')}{unknown}."
     )
+
+
+def grade(stated: ExposureStatement) -> str:
+    """Say how the headline is shown: `bad`, `open` where something is in doubt, or `good`."""
+    totals = stated.totals()
+    if totals["exposed"]:
+        return "bad"
+    doubt = totals["unknown"] or totals["unconfirmed"] or not stated.statement.complete
+    return "open" if doubt else "good"
 
 
 def remarks(stated: ExposureStatement) -> list[str]:
@@ -146,4 +158,4 @@ def count(number: int, what: str) -> str:
 
 def verifying(stated: ExposureStatement, file: str = "statement.jsonl") -> str:
     """Return the command with which an auditor checks the statement."""
-    return f"labelvault verify-statement {file} --ledger ledger.jsonl --client '{stated.fingerprint}'"
+    return f"labelvault verify-statement {shlex.quote(file)} --ledger ledger.jsonl --client '{stated.fingerprint}'"

@@ -16,6 +16,7 @@ from labelvault.errors import (
     EnrolmentError,
     FormatError,
     GrantError,
+    GrantLimitError,
     IssueRefusedError,
     KeystoreError,
     PrekeyError,
@@ -231,6 +232,20 @@ class Ahead:
         self._relay().post(status_mailbox(ClientId(status.message.client)), status.data)
         self.posted = status
         return status
+
+    def keep_posted(self, on_fault: Callable[[GrantLimitError], None] | None) -> None:
+        """Post a status; where more is revoked than one can say, only tell: the old one ages, and opens nothing then.
+
+        Raises:
+            GrantLimitError: there is nobody to tell.
+            RelayError, StoreError, ClockError, GrantExpiredError: as `post_status`.
+        """
+        try:
+            self.post_status()
+        except GrantLimitError as error:
+            if on_fault is None:
+                raise
+            on_fault(error)
 
     def _offered(
         self, grant: Signed[Grant], bundles: Sequence[bytes] | None, now: datetime

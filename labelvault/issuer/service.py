@@ -16,6 +16,7 @@ from labelvault.errors import (
     FormatError,
     GrantError,
     GrantExpiredError,
+    GrantLimitError,
     KeystoreError,
     RelayError,
     SignatureError,
@@ -385,7 +386,7 @@ class Issuer:
         poll_s: float = 0.05,
         status_every_s: float = STATUS_INTERVAL.total_seconds(),
         on_pass: Callable[[AnswerReport], None] | None = None,
-        on_away: Callable[[RelayError | StoreError], None] | None = None,
+        on_away: Callable[[RelayError | StoreError | GrantLimitError], None] | None = None,
         on_turn: Callable[[bool], None] = lambda reached: None,
     ) -> None:
         """Answer until told to stop.
@@ -397,7 +398,7 @@ class Issuer:
             on_pass: called after each pass that handled something.
             on_away: called when the vault can't be reached or a store fails, before a pause after which it is tried
                 again; without it the error is raised. Nothing is lost either way: what was not acknowledged is
-                handled again.
+                handled again. Called too when more is revoked than a status can say: requests are answered meanwhile.
             on_turn: called after each pass, with True, and after `on_away`, with False; what it raises ends the run.
         """
         away_s = poll_s
@@ -405,7 +406,7 @@ class Issuer:
         while not stop.is_set():
             try:
                 if time.monotonic() >= status_due_s:
-                    self.ahead.post_status()
+                    self.ahead.keep_posted(on_away)
                     status_due_s = time.monotonic() + status_every_s
                 asked_s = time.monotonic()
                 report = self.answer(wait_s=_WAIT_S)

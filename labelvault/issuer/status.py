@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from labelvault.database import Database
-from labelvault.errors import GrantError
+from labelvault.errors import GrantLimitError
 from labelvault.issuer.log import Log
 from labelvault.issuer.release import IssuerIdentity
 from labelvault.wire.ahead import MAX_STATUS_FROZEN, MAX_STATUS_REVOKED, Status
@@ -27,7 +27,7 @@ def make_status(database: Database, log: Log, identity: IssuerIdentity, now: dat
         now: the issuer's time.
 
     Raises:
-        GrantError: more is revoked or frozen than one status can say; a part of it would pass for all.
+        GrantLimitError: more is revoked or frozen than one status can say; a part of it would pass for all.
     """
     rows = database.rows(
         "SELECT g.hash, g.frame FROM grants g JOIN contractors c ON c.key = g.contractor"
@@ -45,7 +45,7 @@ def make_status(database: Database, log: Log, identity: IssuerIdentity, now: dat
     )
     frozen = sorted(bytes(row[0]) for row in database.rows("SELECT project FROM projects WHERE frozen = 1"))
     if len(revoked) + len(leases) > MAX_STATUS_REVOKED or len(frozen) > MAX_STATUS_FROZEN:
-        raise GrantError(
+        raise GrantLimitError(
             f"{len(revoked)} unexpired grants and {len(leases)} leases of revoked batches are revoked, and"
             f" {len(frozen)} projects frozen; a status names at most {MAX_STATUS_REVOKED} and {MAX_STATUS_FROZEN}",
             next_step="Revoke the project, or the grants that those leases stand on; no lease ahead opens meanwhile.",

@@ -82,7 +82,8 @@ class Statement:
     Attributes:
         project: only this one's items; None for all.
         contractors: the keys on the surface; sorted.
-        complete: each ledger was read up to an entry after the window's end. If not, later releases may be missing.
+        complete: stated after the window's end, from a ledger that has an entry after it. If not, later releases may be
+            missing.
         ledgers: what it stands on, oldest first.
         totals: how many rows have each verdict.
         root: RFC 6962 root hash over the encoded rows.

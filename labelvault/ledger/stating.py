@@ -92,7 +92,8 @@ def state(
         contractors=tuple(sorted(contractors)),
         start=question.start,
         end=question.end,
-        complete=latest is not None and latest > question.end,
+        # Both: an entry of a clock that ran ahead says nothing of a time that is yet to come.
+        complete=latest is not None and latest > question.end and at > question.end,
         ledgers=tuple(view.stated for view in views),
         gaps=gaps,
         totals=totals,

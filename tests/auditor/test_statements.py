@@ -226,6 +226,20 @@ def test_R8_a_statement_over_a_restore_verifies_and_shows_the_gap(old: list[Entr
     assert checked.statement.complete
 
 
+def test_R8_an_export_of_a_ledger_that_is_not_stated_is_not_passed_over() -> None:
+    """A statement on the ledger of before a restore, though the auditor has the newer one; another client's export."""
+    certificate = sign_message(
+        IssuerCertificate(CLIENT, OLD.public_key, 1, OLD_EPOCH, at(-900), at(6000), at(-900)), IDENTITY
+    ).data
+    question = Question("contractor", ADA, START, END, None)
+    statement, rows = state([view(BEFORE, OLD_EPOCH)], question, client=CLIENT, certificate=certificate, at=at(200))
+    data, old = write_statement(statement, rows, OLD), exported(BEFORE, OLD_EPOCH, OLD)
+    assert verify_statement(data, [old], IDENTITY.public_key).statement == statement
+    for other in (exported(AFTER, NEW_EPOCH, NEW), exported(BEFORE, bytes(16), NEW)):
+        with pytest.raises(LedgerError, match="does not stand"):
+            verify_statement(data, [old, other], IDENTITY.public_key)
+
+
 def test_R8_a_ledger_that_is_left_out_or_exchanged_is_missed() -> None:
     """The older one missing; another one in its place; signed by another than its own issuer."""
     data, newer = two_ledgers(BEFORE), exported(AFTER, NEW_EPOCH, NEW)

@@ -44,6 +44,7 @@ def test_exposure_reads_on_a_terminal(world, stated, monkeypatch):
     assert "items could be read on the device of “ada” between" in " ".join(lines[:2])
     assert ran.out.index("INCOMPLETE") < ran.out.index("Totals") < ran.out.index("fa-1042")
     assert "Warning: the statement is not complete" in ran.err
+    assert "ask again with --to 2100-01-01T23:59:59.999Z" in " ".join(ran.err.split())
     assert max(map(len, lines)) <= 80
     clean = world.client("exposure", "--surface", "vendor", "--from", "2026-01-01", "--to", "2026-01-02T00:00:00Z")
     assert clean.out.startswith("0 of 13 items could be read at the vendor's host between 2026-01-01 00:00 and")
@@ -103,6 +104,17 @@ def test_verify_statement_exits_by_what_failed(world, stated, cli):
     ):
         ran = cli("verify-statement", file, "--ledger", book, "--client", client, "--json")
         assert (ran.code, json.loads(ran.out)["error"]["kind"]) == (code, kind)
+
+
+def test_a_text_that_is_too_long_for_a_file_is_no_fingerprint(world, stated, cli):
+    """It is looked at as words, and says so; nothing is said of a path. Likewise a verifier key."""
+    _, files, ledger = stated
+    ran = cli("verify-statement", files["jsonl"], "--ledger", ledger, "--client", "x" * 5000)
+    assert ran.code == exits.KEYS
+    assert "File name" not in ran.err
+    ran = cli("ledger", "verify", ledger, "--issuer", "x" * 5000)
+    assert ran.code == exits.BAD_INPUT
+    assert "File name" not in ran.err
 
 
 def test_check_ledger_holds_the_client_to_its_ledger(world, stated):

@@ -39,6 +39,18 @@ def test_a_moment_is_a_duration_or_a_time_with_its_zone():
     assert later.microsecond % 1000 == 0
 
 
+def test_a_day_is_whole_from_its_first_moment_or_until_its_last():
+    """Of today, until now: what is yet to come is no part of it; a day ahead is meant as it is said."""
+    assert values.PAST.convert("2026-05-01", None, None) == datetime(2026, 5, 1, tzinfo=UTC)
+    assert values.UNTIL.convert("2026-05-01", None, None) == datetime(2026, 5, 1, 23, 59, 59, 999000, tzinfo=UTC)
+    assert values.UNTIL.convert("2100-01-01", None, None).date().isoformat() == "2100-01-01"
+    before = values.from_now(timedelta(0))
+    today = values.UNTIL.convert(before.date().isoformat(), None, None)
+    assert before <= today <= values.from_now(timedelta(0))
+    noon = "2026-05-01T12:00:00Z"
+    assert values.UNTIL.convert(noon, None, None) == values.PAST.convert(noon, None, None)
+
+
 @pytest.mark.parametrize("text", ["2026-05-01T20:00:00", "2026-05-01", "tomorrow", "2026-13-01T00:00:00Z"])
 def test_a_time_without_its_zone_is_refused(text):
     """Nobody has to guess whose midnight is meant."""

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+import shlex
 import socket
 import threading
 from datetime import timedelta
@@ -14,7 +15,7 @@ import pytest
 from labelvault.auditor import verify_statement
 from labelvault.client import ExposureStatement, statement_csv, statement_html
 from labelvault.client.exposure_plot import SERIES, timeline
-from labelvault.client.exposure_words import INCOMPLETE, headline, remarks, why
+from labelvault.client.exposure_words import INCOMPLETE, grade, headline, remarks, verifying, why
 from labelvault.errors import EnrolmentError, FormatError, LedgerError, ProjectError
 from labelvault.ledger.statement import read_statement
 from labelvault.wire.tiers import WAIVED
@@ -81,6 +82,52 @@ def test_a_window_that_the_ledger_has_not_outlived_is_incomplete(history: Histor
     assert INCOMPLETE not in remarks(stated(history))
     future = history.world.lab.statement("vendor", history.start, history.world.clock() + timedelta(days=1))
     assert not future.statement.complete
+
+
+def test_C9_a_clock_that_ran_ahead_completes_no_window_that_is_yet_to_come(history: History) -> None:
+    """An entry of years ahead stands in the ledger, and an hour later something is released in the window."""
+    world = history.world
+    there = world.clock()
+    world.clock.advance(timedelta(days=2000))
+    history.move_on()
+    world.clock.advance(there - world.clock())
+    end = there + timedelta(hours=5)
+    early = world.lab.statement("vendor", history.start, end)
+    assert by_name(early)["five"] == "never-opened"
+    assert not early.statement.complete
+    history.wait(60)
+    history.open_at_desk("five")
+    assert by_name(world.lab.statement("vendor", history.start, end))["five"] == "exposed"
+    history.wait(300)
+    assert world.lab.statement("vendor", history.start, end).statement.complete
+
+
+def test_what_is_unknown_stands_in_the_headline(world: World) -> None:
+    """Nothing is exposed, all is unknown: neither the sentence nor its colour says that all is well."""
+    world.lab.freeze("eval")
+    begin_epoch(world, world.clock())
+    lab = world.open_client()
+    start = world.clock.advance(MINUTE)
+    world.clock.advance(MINUTE)
+    lab.freeze("eval")
+    found = lab.statement("all", start, start)
+    items = len(found.items)
+    assert (found.totals()["unknown"], found.statement.complete) == (items, True)
+    assert headline(found).startswith(f"0 of {items} items could be read")
+    assert headline(found).endswith(f"; of {items} more nothing is known.")
+    assert grade(found) == "open"
+    assert '<h1 class="open">' in statement_html(found).decode()
+
+
+def test_only_what_is_in_no_doubt_is_shown_as_good(history: History) -> None:
+    """Exposed, incomplete, erasure unconfirmed, and none of these."""
+    lab, before = history.world.lab, history.world.clock() - timedelta(days=9)
+    assert grade(stated(history)) == "bad"
+    assert grade(lab.statement("contractor:ada", before, history.start)) == "bad"
+    history.move_on()
+    history.world.enrol(history.world.contractor("eve"), "eve")
+    assert grade(lab.statement("contractor:eve", before, history.start)) == "good"
+    assert grade(lab.statement("contractor:eve", before, history.world.clock())) == "open"
 
 
 def test_words_say_what_was_waived(history: History) -> None:
@@ -165,6 +212,36 @@ def test_X6_csv_cells_are_no_formulas(history: History) -> None:
     for line in read:
         assert not any(str(value).lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "|")) for value in line.values())
     assert {line["verdict"] for line in read if not line["contractor"]} >= {"never-opened", "closed-before"}
+
+
+@pytest.mark.parametrize("name", ["x;=1+1", "x; @SUM(1)", 'x;"=1', "\uff1d1", "x;\uff0b1"])
+def test_X6_csv_cells_are_no_formulas_where_semicolons_separate(world: World, name: str) -> None:
+    """Many countries' spreadsheets do that, and some take wide signs for signs."""
+    write_file(world.source, "tasks/w3.jsonl", rows(name))
+    world.project.seal(world.source)
+    found = world.lab.statement("all", world.clock(), world.clock())
+    data = statement_csv(found).decode("utf-8-sig")
+    assert any(item.name == name for item in found.items)
+    for separator in ",;":
+        for line in csv.reader(io.StringIO(data), delimiter=separator):
+            assert not [cell for cell in line if cell.lstrip(' "').startswith(tuple("=+-@|%\uff1d\uff0b\uff0d\uff20"))]
+
+
+def test_X6_the_pages_headline_hides_nothing(world: World) -> None:
+    """The surface's own name stands in title, headline and remarks."""
+    name = "desk\u202e 7\x00<b>"
+    desk = world.contractor("desk 7", tier="desk")
+    world.enrol(desk, name)
+    world.join(desk, name, waive_presence=True)
+    page = statement_html(world.lab.statement(f"desk:{name}", world.clock(), world.clock())).decode()
+    assert page.count("desk\\u202e 7\\x00&lt;b&gt;") >= 3
+    assert not any(mark in page for mark in ("\u202e", "\0", "<b>"))
+
+
+def test_the_command_to_verify_with_is_one_command(history: History) -> None:
+    """Whatever the file is called."""
+    words = shlex.split(verifying(stated(history), "my; rm 'it'.jsonl"))
+    assert words[:4] == ["labelvault", "verify-statement", "my; rm 'it'.jsonl", "--ledger"]
 
 
 def test_X6_the_page_is_inert(history: History) -> None:

@@ -322,8 +322,9 @@ def test_X1_an_event_log_that_is_no_private_file_is_refused(world: World, log: P
         log.chmod(0o644)
     else:
         log = log.with_name("none") / "events.jsonl"
-    with world.lab.issuer() as issuer, pytest.raises(OutputError):
+    with world.lab.issuer() as issuer, pytest.raises(OutputError) as refused:
         watch(world, issuer, log)
+    assert (what == "symlink") == ("another --event-log FILE" in str(refused.value.next_step))
     assert not target.exists() or target.read_bytes() == b""
     assert what != "readable" or log.read_bytes() == b"before\n"
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from labelvault.client import Limits, Scope
+from labelvault.client import AnswerReport, Limits, Scope
 from labelvault.client.ahead import issue
 from labelvault.contractor import Contractor, Membership
 from labelvault.contractor.opening import make_request
@@ -22,6 +23,7 @@ from labelvault.errors import (
     EnrolmentError,
     FormatError,
     GrantError,
+    GrantLimitError,
     GrantScopeError,
     IssueRefusedError,
     LabelVaultError,
@@ -176,6 +178,24 @@ def test_names_that_mean_nothing_are_refused(world: World) -> None:
     assert world.issuer().ahead.status().message.revoked == ()
 
 
+def test_more_revoked_than_a_status_can_say_stops_no_issuer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, posts none, since a part would pass for all, and goes on: requests are answered."""
+    monkeypatch.setattr("labelvault.issuer.status.MAX_STATUS_REVOKED", 0)
+    _, membership = world.worker("eve")
+    ada, adas = world.worker()
+    issuer, stop = world.issuer(), threading.Event()
+    told: list[Exception] = []
+    passes: list[AnswerReport] = []
+    assert not world.lab.revoke_grant(membership.grant.message.grant_id)
+    world.relay().post(issuer_mailbox(world.lab.client_id), world.ask(ada, adas, world.task("one")).data)
+    issuer.run(stop, on_away=told.append, on_pass=passes.append, on_turn=lambda reached: stop.set())
+    assert [type(error) for error in told] == [GrantLimitError]
+    assert [report.released for report in passes] == [1]
+    assert issuer.ahead.posted is None
+    with pytest.raises(GrantLimitError):
+        issuer.run(threading.Event())
+
+
 def test_a_closed_task_is_not_issued_again_and_an_expired_one_is(world: World) -> None:
     """From the same prekeys: what was closed is done; what nobody opened in time gets another key."""
     me, _ = worker(world)
@@ -269,6 +289,7 @@ def test_without_a_vault_leases_are_issued_all_the_same(world: World) -> None:
 
 ISSUING = """
 import sys
+import threading
 from pathlib import Path
 from labelvault.client import Client, PassphraseRoot, Scope
 from labelvault.client.ahead import issue
