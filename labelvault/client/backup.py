@@ -7,9 +7,7 @@ The first part of a backup is whole; each further one holds what changed. Before
 opened and put together: nothing is built on a part that is damaged or missing.
 """
 
-import fcntl
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from io import BytesIO
@@ -30,6 +28,7 @@ from labelvault.client.backupchain import (
     parts_in_files,
 )
 from labelvault.client.backupfile import MAX_INCREMENTS, VERSION, BackupHeader, Member, SealedBackup
+from labelvault.client.backupstage import OLDER, staged
 from labelvault.client.pagechanges import write_changes
 from labelvault.client.records import BackupReport
 from labelvault.client.rerooting import KEK_FOLDER
@@ -38,7 +37,7 @@ from labelvault.database import Database
 from labelvault.errors import BackupError, KeystoreError, OutputError
 from labelvault.issuer.log import Log
 from labelvault.issuer.schema import CLIENT_SCHEMA
-from labelvault.keys.files import flush_dir, make_private_dir, read_private
+from labelvault.keys.files import flush_dir, read_private
 from labelvault.keys.root import RootKey
 from labelvault.keys.token import TOKEN_FILE
 from labelvault.wire.ids import ID_BYTES
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 _SMALL: Final = (CONFIG, TOKEN_FILE, IDENTITY)
 _MAX_SMALL_BYTES: Final = 8192
-_STAGE: Final = ".backup.tmp"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 3
 _File = tuple[str, bytes]
@@ -59,7 +57,7 @@ def back_up(client: "OpenedClient", root: RootKey, file: Path) -> BackupReport:
     file = Path(os.path.abspath(file))
     if not file.parent.is_dir():
         raise OutputError(f"{file.parent} is no directory", next_step="Make it, or mount what belongs there.")
-    with _staged(client.home) as stage, parts_in_files(file) if os.path.lexists(file) else _nothing(file) as parts:
+    with staged(client.home) as stage, parts_in_files(file) if os.path.lexists(file) else _nothing(file) as parts:
         if len(parts) > MAX_INCREMENTS:
             raise BackupError(f"{file.name} has as many parts as it may", next_step="Begin another: give a new name.")
         target = part_path(file, len(parts))
@@ -79,7 +77,7 @@ def _nothing(file: Path) -> Iterator[list[Part]]:
 def back_up_to_vault(client: "OpenedClient", root: RootKey, *, fresh: bool) -> BackupReport:
     """Back up a home to the vault; see `Client.backup_to_vault`."""
     shelf = VaultShelf(client.relay(), client.client_id, root)
-    with _staged(client.home) as stage:
+    with staged(client.home) as stage:
         newest = shelf.newest()
         known = backuprecords.newest_at_vault(client.database, root.key_id)
         if newest < known and not fresh:
@@ -111,8 +109,7 @@ def _add(
     for part in parts:
         if part.client != client.client_id:
             raise BackupError(f"{part.name} is of another client, or altered", next_step="Give another name.")
-    older = stage / "older"
-    make_private_dir(older)
+    older = stage / OLDER
     before = assemble(parts, root, older, with_files=False) if parts else None
     chain = random_bytes(ID_BYTES) if before is None else before.chain
     at = client.now()
@@ -175,30 +172,6 @@ def _copied(
     # A rotation may have destroyed a KEK since: the next copy names the new one.
     copy.unlink()
     return _copied(client, stage, attempts - 1)
-
-
-@contextmanager
-def _staged(home: Path) -> Iterator[Path]:
-    """Lend a private directory in a home, to one backup at a time; what a killed one left is removed first."""
-    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BackupError(
-                "another backup of this home is being made", next_step="Wait until it is done."
-            ) from error
-        stage = home / _STAGE
-        shutil.rmtree(stage, ignore_errors=True)
-        make_private_dir(stage)
-        try:
-            yield stage
-        except OSError as error:
-            raise OutputError(f"the backup can't be made: {error.strerror}") from error
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-    finally:
-        os.close(descriptor)
 
 
 def _read_keks(client: "OpenedClient", copy: Path) -> tuple[list[_File], int]:

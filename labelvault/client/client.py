@@ -306,10 +306,11 @@ class Client(OpenedClient):
             ShreddedError: it was shredded already.
             KeystoreError: a key's file can't be destroyed.
             StoreError: `client.db` refused, or another process keeps it from being cleaned.
+            BackupError: a backup that began before is being made.
         """
         shredding.check_confirmed(project, confirm)
         found, now = self.project(project).project_id, self.now()
-        return shredding.shred(self.database, self.keks, found, self.record, now)
+        return shredding.shred(self.home, self.database, self.keks, found, self.record, now)
 
     # What the ledger states
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from labelvault.client.answers import AnswerReader
 from labelvault.client.assigning import AssignmentRecord, assign
+from labelvault.client.backupstage import erase_stage
 from labelvault.client.catalog_project import CatalogProject
 from labelvault.client.collecting import Collecting, aside
 from labelvault.client.grants import GrantTerms, Scope, add_grant, resolve_scope
@@ -169,8 +170,12 @@ class Project(CatalogProject):
             ShreddedError: the project was shredded.
             RelayError: the vault can't be reached.
             StoreError, KeystoreError: catalog or keys can't be used.
+            BackupError: wraps were dropped while a backup was being made, which has them; calling it again goes on.
         """
-        return rekey(self._origin(), self._target(), items, progress, drop_old=drop_old)
+        report = rekey(self._origin(), self._target(), items, progress, drop_old=drop_old)
+        if drop_old:
+            erase_stage(self._client.home)
+        return report
 
     def rotate_kek(self, progress: Callable[[Progress], None] | None = None) -> RotationReport:
         """Wrap all DEKs under a new KEK and destroy the old one. Touches neither the vault nor what is sealed.
@@ -190,7 +195,7 @@ class Project(CatalogProject):
         client = self._client
         now, check_root = client.now(), client.check_root
         rotation = Rotation(
-            client.database, client.keks, client.client_id, self.project_id, client.record, check_root, now
+            client.home, client.database, client.keks, client.client_id, self.project_id, client.record, check_root, now
         )
         return rotate_kek(rotation, progress)
 

@@ -300,7 +300,7 @@ def _certify(
         keks = KekFiles(stage / KEK_FOLDER, opened_root, header.client)
         for project in merged.shredded if merged is not None else ():
             if database.row("SELECT 1 FROM projects WHERE project = ? AND shredded_ms IS NULL", project):
-                shred(database, keks, project, record, now)
+                shred(stage, database, keks, project, record, now)
         report = _report(database, header, message, until, old.certificate.message.issuer)
     store_signing_key(stage / "issuer.key", issuer, opened_root, "issuer", header.client)
     return replace(

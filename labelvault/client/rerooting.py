@@ -99,6 +99,28 @@ def rotate_root(task: Rerooting, provider: RootKeyProvider) -> RootKey:
     return new
 
 
+def forget_staged(home: Path, kek_id: bytes, project: bytes | None = None) -> None:
+    """Erase what a killed replacement of the root key left staged of a project, inside a transaction.
+
+    One that is under way stages again what it still finds, in a transaction of its own.
+
+    Args:
+        home: which.
+        kek_id: whose generations go, 16 bytes.
+        project: its id, if the key of its answers goes too.
+
+    Raises:
+        KeystoreError: the file system refused.
+    """
+    staged = home / _STAGED
+    if not staged.is_dir():
+        return
+    for path in staged.glob(f"{kek_id.hex()}.*.kek"):
+        erase_file(path, overwrite=True)
+    if project is not None:
+        erase_file(staged / (project.hex() + _SUBMISSION), overwrite=True)
+
+
 def settle_root(home: Path) -> None:
     """Finish what a replacement of the root key had decided before it was interrupted; needs no key.
 

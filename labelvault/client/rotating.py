@@ -8,10 +8,12 @@ anywhere, the catalog names only generations that have their file, and another r
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from labelvault.client.key_records import RotationReport
 from labelvault.client.records import Progress
+from labelvault.client.rerooting import forget_staged
 from labelvault.client.versions import current_kek
 from labelvault.database import Database
 from labelvault.errors import DecryptionError, KeystoreError, ShreddedError, StoreError
@@ -31,6 +33,7 @@ class Rotation:
     """What a rotation works on.
 
     Attributes:
+        home: where both are.
         client: 32 bytes.
         project: 16 bytes.
         record: appends entries and signs a checkpoint, inside the open transaction.
@@ -38,6 +41,7 @@ class Rotation:
         now: the client's time.
     """
 
+    home: Path
     database: Database
     keks: KekFiles
     client: bytes
@@ -111,6 +115,7 @@ def _finish(rotation: Rotation, new: Kek) -> int:
         older = [old for old in rotation.keks.generations(new.kek_id) if old < new.generation]
         for old in older:
             rotation.keks.erase(new.kek_id, old)
+        forget_staged(rotation.home, new.kek_id)
         database.execute("DELETE FROM meta WHERE key = ?", _name(rotation))
         rotation.record([Rotated(at=rotation.now, what="kek", project=rotation.project, generation=new.generation)])
     return len(older)

@@ -1,5 +1,7 @@
 """Shredding a project: its KEKs, the wraps under them and the key of its answers are destroyed, for good.
 
+So are the copies that a killed backup or replacement of the root key left in the home.
+
 Marked first, so that nothing is sealed into it or released from then on; the ledger's entry comes last, when nothing is
 left. Killed in between, the project stays marked, and another run goes on.
 """
@@ -7,10 +9,13 @@ left. Killed in between, the project stays marked, and another run goes on.
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from labelvault.client.backuprecords import backups
+from labelvault.client.backupstage import erase_stage
 from labelvault.client.key_records import ShredReport
+from labelvault.client.rerooting import forget_staged
 from labelvault.client.versions import current_kek
 from labelvault.database import Database
 from labelvault.errors import ProjectError
@@ -25,6 +30,7 @@ _COUNTS: Final = struct.Struct(">QQQ")
 
 
 def shred(
+    home: Path,
     database: Database,
     keks: KekFiles,
     project: bytes,
@@ -37,6 +43,7 @@ def shred(
         ShreddedError: it was shredded already.
         KeystoreError: a KEK's file can't be destroyed.
         StoreError: `client.db` refused, or another process keeps it from being cleaned; running it again goes on.
+        BackupError: a backup that began before is being made; running it again goes on.
     """
     name = _UNFINISHED + project.hex()
     kek_id = bytes(database.scalar("SELECT kek_id FROM projects WHERE project = ?", project))
@@ -64,7 +71,9 @@ def shred(
                     break
         with database.transaction():
             database.execute("UPDATE projects SET submission_wrapped = x'' WHERE project = ?", project)
+            forget_staged(home, kek_id, project)
     database.rewrite()
+    erase_stage(home)
     with database.transaction():
         if database.meta(name) is not None:
             database.execute("DELETE FROM meta WHERE key IN (?, ?)", name, f"rotating/{project.hex()}")

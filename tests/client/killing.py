@@ -76,6 +76,18 @@ def steps_done(world: World, operation: Operation, last: int = NEVER) -> int | N
     return int.from_bytes(done, "big")
 
 
+def killed_leaving(world: World, operation: Operation, found: Callable[[], bool]) -> None:
+    """Kill an operation at one step after the other, until it has left what is looked for."""
+    world.lab.close()
+    for last in range(100):
+        assert steps_done(world, operation, last) is None
+        if found():
+            break
+    assert found()
+    world.lab = world.open_client()
+    world.project = world.lab.project("eval")
+
+
 def forked(act: Callable[[], object]) -> int:
     """Run in a child process; return its wait status. It raises nothing into this one."""
     child = os.fork()

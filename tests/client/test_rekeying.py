@@ -13,9 +13,9 @@ from labelvault.keys.kek import unwrap_dek, wrap_context
 from labelvault.ledger.entries import Dropped, Released, Sealed
 from labelvault.wire.ids import ProjectId
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
-from tests.client.killing import steps_done
+from tests.client.killing import killed_leaving, steps_done
 from tests.client.test_large import content_of, put
-from tests.client.test_shredding import left
+from tests.client.test_shredding import copy_left, left
 from tests.world import MINUTE, World, dump, entries, lease_outer, rows, write_file
 
 MIB = 1024 * 1024
@@ -179,6 +179,15 @@ def test_rows_of_several_versions_are_named_once(world: World) -> None:
     four = world.task("four")
     report = world.project.rekey([(four, 1), (four, 2), (four, 1)])
     assert report.versions == ((four, 3),)
+
+
+def test_old_wraps_that_are_dropped_are_in_no_copy_that_a_killed_backup_left(world: World) -> None:
+    """The project's KEK lives on, and would open them."""
+    one, backup = world.task("one"), world.folder / "monday"
+    old = bytes(world.lab.database.scalar("SELECT wrapped FROM versions WHERE item = ?", one))
+    killed_leaving(world, lambda lab: lab.backup(backup), lambda: old in copy_left(world))
+    assert world.project.rekey([one], drop_old=True).dropped == 1
+    assert left(world, [old]) == 0
 
 
 def test_old_wraps_that_are_dropped_are_in_no_file_and_on_record(world: World) -> None:

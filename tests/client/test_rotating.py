@@ -14,7 +14,7 @@ from labelvault.errors import DecryptionError, KeystoreError, StoreError
 from labelvault.keys.kek import KekFiles, unwrap_dek, wrap_context
 from labelvault.ledger.entries import Rotated
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
-from tests.client.killing import steps_done
+from tests.client.killing import killed_leaving, steps_done
 from tests.issuer.test_processes import race, racers
 from tests.world import CHEAP, PASSPHRASE, World, denial_code, dump, entries, lease_outer, rows, write_file
 
@@ -291,3 +291,13 @@ def test_without_the_current_kek_nothing_is_begun(world: World) -> None:
         world.project.rotate_kek()
     assert keks(world) == []
     assert dump(world.client_db) == before
+
+
+def test_no_old_kek_is_left_by_a_killed_replacement_of_the_root_key(world: World) -> None:
+    """It waits there under the new root key, whose keystore lies beside it."""
+    new, staged = PassphraseRoot("another passphrase", parameters=CHEAP), world.home / "root.new"
+    killed_leaving(world, lambda lab: lab.rotate_root(new), lambda: bool(list(staged.glob("*.1.kek"))))
+    assert (staged / "root.keystore").is_file()
+    assert world.project.rotate_kek().generation == 2
+    assert not list(world.home.rglob("*.1.kek"))
+    assert not world.project.export(world.folder / "out").faults

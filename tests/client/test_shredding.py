@@ -7,12 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from labelvault.client import Client, Scope
-from labelvault.errors import IssueRefusedError, ProjectError, ShreddedError, StoreError
+from labelvault.client import Client, PassphraseRoot, Scope
+from labelvault.client.backupstage import staged
+from labelvault.errors import BackupError, IssueRefusedError, ProjectError, ShreddedError, StoreError
 from labelvault.ledger.entries import Shredded
 from labelvault.wire.framefile import unpack_frames
-from tests.client.killing import steps_done
-from tests.world import DAY, LIMITS, World, denial_code, dump, entries, lease_outer, rows, write_file
+from tests.client.killing import killed_leaving, steps_done
+from tests.world import CHEAP, DAY, LIMITS, World, denial_code, dump, entries, lease_outer, rows, write_file
 
 
 @pytest.fixture
@@ -32,6 +33,16 @@ def secrets(world: World, name: str = "eval") -> list[bytes]:
     wraps = database.rows("SELECT wrapped FROM versions WHERE kek_id = ?", kek_id)
     files = (world.home / "keks").glob(f"{bytes(kek_id).hex()}.*")
     return [bytes(row[0]) for row in wraps] + [bytes(submission)] + [path.read_bytes() for path in files]
+
+
+def kek_id(world: World, name: str) -> bytes:
+    """A project's."""
+    return bytes(world.lab.database.scalar("SELECT kek_id FROM projects WHERE name = ?", name))
+
+
+def copy_left(world: World) -> bytes:
+    """What a killed backup left of its copy of `client.db`."""
+    return b"".join(path.read_bytes() for path in (world.home / ".backup.tmp").glob("*.db*"))
 
 
 def left(world: World, wanted: list[bytes]) -> int:
@@ -77,6 +88,41 @@ def test_nothing_of_it_is_left_in_any_file_of_the_home(two: World) -> None:
     assert [(each.name, each.shredded) for each in two.lab.project_records()] == [("eval", True), ("other", False)]
     assert not two.lab.project("other").export(two.folder / "out").faults
     two.lab.verify_ledger()
+
+
+def test_what_killed_runs_left_in_the_home_goes_too(two: World) -> None:
+    """A backup's copy of `client.db`, and KEKs and the answers' key that wait under a new root key, with its keystore."""
+    (kek,) = (path.name for path in (two.home / "keks").glob(f"{kek_id(two, 'eval').hex()}.*"))
+    backup = two.folder / "monday"
+    wrapped = secrets(two)[0]
+    killed_leaving(two, lambda lab: lab.backup(backup), lambda: wrapped in copy_left(two))
+    new = PassphraseRoot("another passphrase", parameters=CHEAP)
+    killed_leaving(
+        two,
+        lambda lab: lab.rotate_root(new),
+        lambda: len(list((two.home / "root.new").glob("*.submission"))) == 2,
+    )
+    staged = [two.home / "root.new" / name for name in (kek, f"{two.project.project_id.hex()}.submission")]
+    wanted, kept = secrets(two) + [path.read_bytes() for path in staged], secrets(two, "other")
+    assert sum(each in copy_left(two) for each in wanted) == 10
+    assert two.lab.shred("eval", confirm="eval").versions == 9
+    assert left(two, wanted) == 0
+    assert left(two, kept) == len(kept)
+    assert not (two.home / ".backup.tmp").exists()
+    assert len(list((two.home / "root.new").glob("*.kek"))) == 1
+
+
+def test_a_backup_that_is_being_made_is_waited_for(two: World) -> None:
+    """Its copy has the keys: no entry while it is there, and another run finishes."""
+    wanted = secrets(two)
+    with staged(two.home) as stage:
+        two.lab.database.snapshot(stage / "3.db")
+        with pytest.raises(BackupError, match="is being made"):
+            two.lab.shred("eval", confirm="eval")
+        assert entries(two, Shredded) == []
+    assert two.lab.shred("eval", confirm="eval").resumed
+    assert left(two, wanted) == 0
+    assert len(entries(two, Shredded)) == 1
 
 
 def test_what_is_shredded_is_refused_with_an_error_of_its_own(two: World) -> None:
