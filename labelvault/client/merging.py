@@ -9,6 +9,7 @@ from labelvault.client.ledgers import KnownLedger
 from labelvault.database import Database
 from labelvault.errors import BackupError, FormatError
 from labelvault.issuer.replica import Replica, end_copy
+from labelvault.issuer.state import set_frozen
 from labelvault.ledger.entries import Dropped, Enrolled, Entry, Frozen, Revoked, Sealed, Shredded
 from labelvault.ledger.export import export_ledger
 from labelvault.ledger.kept import KeptCopy, read_kept
@@ -29,7 +30,7 @@ class Merged:
 
     Attributes:
         entries: how many.
-        complete: nothing left the lost home that is not in it.
+        complete: nothing left the lost home that is not in it, and no other home took it over before.
         shredded: ids of projects that were shredded in that time, and have to be again.
         sealed: item versions that were sealed since: the backup has no keys of them.
         unknown: contractors that were enrolled since, and are not in the backup.
@@ -58,7 +59,8 @@ def merge_ledger(database: Database, old: KnownLedger, place: Path) -> Merged:
     """
     kept = place.is_dir()
     file = Replica(place, "").file(old.log.epoch) if kept else place
-    _checked(old, _read(file))
+    found = _read(file)
+    _checked(old, found)
     if kept:
         # From here on the lost home, should it live, is refused its copy, and lets nothing out.
         end_copy(file, "taken")
@@ -74,7 +76,8 @@ def merge_ledger(database: Database, old: KnownLedger, place: Path) -> Merged:
             _apply(database, entry)
     return Merged(
         entries=len(added),
-        complete=kept and copy.complete,
+        # Whoever took it over before may have lived since, with a ledger of his own.
+        complete=kept and copy.complete and found.ending is None,
         shredded=tuple({entry.project for entry in added if isinstance(entry, Shredded)}),
         sealed=sum(isinstance(entry, Sealed) for entry in added),
         unknown=sum(isinstance(entry, Enrolled) for entry in added),
@@ -117,10 +120,13 @@ def _apply(database: Database, entry: Entry) -> None:
                 entry.id,
             )
         case Frozen():
-            database.execute("UPDATE projects SET frozen = ? WHERE project = ?", int(entry.frozen), entry.project)
+            set_frozen(database, entry.project, frozen=entry.frozen, now=entry.at)
         case Dropped():
+            # The backup's current one, too, if what followed it is lost: then the source does not count as sealed.
             database.execute(
-                "UPDATE versions SET wrapped = x'' WHERE item = ? AND version < ?", entry.item, entry.before
+                "UPDATE versions SET wrapped = x'', source_hash = x'' WHERE item = ? AND version < ?",
+                entry.item,
+                entry.before,
             )
         case _:
             pass

@@ -17,17 +17,25 @@ if TYPE_CHECKING:
 
 def replicate(client: "OpenedClient", folder: Path, *, best_effort: bool) -> None:
     """Keep a copy in a directory from now on; see `Client.replicate_ledger`."""
-    replica = Replica(folder.absolute(), POLICIES[best_effort])
+    closed, behind = (Replica(folder.absolute(), policy) for policy in POLICIES)
+    replica = behind if best_effort else closed
     if not replica.folder.is_dir():
         raise ReplicaError(f"{folder} is no directory", next_step="Make it, or mount what belongs there.")
     before = replica_of(client.database)
+    # Killed anywhere, no copy says that it is kept closed unless every process keeps it so.
+    _bring_up(client, behind)
     if before is not None and before.folder != replica.folder:
         end_copy(before.file(client.certificate.message.epoch), "ended")
+    with client.database.transaction():
+        set_replica(client.database, replica)
+    if not best_effort:
+        _bring_up(client, closed)
+
+
+def _bring_up(client: "OpenedClient", replica: Replica) -> None:
     # Older ledgers too, which grow no more: a later restore may begin from a backup that lacks some.
     for ledger in client.ledgers():
         bring_up(replica, ledger.log, ledger.log.newest_checkpoint(), create=True)
-    with client.database.transaction():
-        set_replica(client.database, replica)
 
 
 def stop(client: "OpenedClient", *, force: bool) -> None:

@@ -4,14 +4,17 @@ import os
 import resource
 import shutil
 import signal
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from labelvault.client import Client, PassphraseRoot, restore
-from labelvault.errors import BackupError, ForkError, LedgerError, ReplicaError, ShreddedError
+from labelvault.client import Client, PassphraseRoot, access, restore
+from labelvault.errors import BackupError, ForkError, FormatError, LedgerError, ReplicaError, ShreddedError
 from labelvault.issuer.authorize import CLOCK_SKEW
+from labelvault.issuer.replica import replica_of
+from labelvault.issuer.state import frozen_mark
 from labelvault.ledger.entries import Released, Restored
 from labelvault.ledger.export import verify_export
 from labelvault.ledger.kept import read_kept
@@ -215,9 +218,76 @@ def test_the_lost_home_lets_nothing_out_once_its_copy_was_taken_over(world: Worl
     with me.open_task(world.task(), exchange=world.issuer(lab).handle) as task:
         assert task.text
     assert len(list(anew.iterdir())) == 2
-    # Restored once more from the same backup, with the copies of both: the newer epoch is in neither backup.
+    # Restored once more from the same backup: the newer epoch is not in it, nor in the copy that was taken over.
+    task_was = world.clock()
+    world.clock.advance(DAY)
     again = bring_back(world, file, copies, "again")
     assert again.verify_ledger().before[0].size == len(lab.ledgers()[0].log.entries())
+    world.clock.advance(MINUTE)
+    stated = again.statement("all", task_was - DAY, world.clock() - MS)
+    assert [gap.since <= task_was < gap.until for gap in stated.statement.gaps] == [True]
+    assert next(each.verdict for each in stated.items if each.item == world.task()) == "unknown"
+
+
+def test_what_was_dropped_since_is_sealed_again_if_what_followed_is_lost(world: World, copies: Path) -> None:
+    """The backup's current version is the one that was dropped: it opens no more, and does not count as sealed."""
+    one, file = world.task("one"), world.folder / "monday"
+    world.lab.backup(file)
+    assert world.project.rekey([one], drop_old=True).dropped == 1
+    project = bring_back(world, file, copies).project("eval")
+    assert [fault.item for fault in project.export(world.folder / "a").faults] == [one]
+    assert project.plan(world.source).changed == ("tasks/w1.jsonl#one",)
+    report = project.seal(world.source)
+    assert (report.changed, report.same) == (1, 8)
+    assert not project.export(world.folder / "b").faults
+
+
+def test_what_was_frozen_anew_since_is_nobodys_containment_any_more(world: World, copies: Path) -> None:
+    """A containment thaws only what it froze itself; the lost home knew that somebody else had, since."""
+    project, file = world.project.project_id, world.folder / "monday"
+    access.set_frozen(world.lab, project, frozen=True, contains=bytes(32))
+    world.lab.backup(file)
+    world.lab.unfreeze("eval")
+    world.lab.freeze("eval")
+    lab = bring_back(world, file, copies)
+    assert lab.project("eval").frozen
+    assert lab.database.meta(frozen_mark(project)) is None
+
+
+def test_C1_killed_at_any_step_no_copy_claims_to_be_kept_closed_before_it_is(world: World) -> None:
+    """Nor after the one before was ended; another run goes on, and then it is."""
+    first, second = world.folder / "first", world.folder / "second"
+    first.mkdir()
+    second.mkdir()
+
+    def claims(folder: Path) -> bool:
+        with suppress(FileNotFoundError, FormatError):
+            return read_kept(file_of(world, folder).read_bytes()).complete
+        return False
+
+    for folder in (first, second):
+        done: int | None = None
+        for last in range(100):
+            done = steps_done(world, lambda lab, folder=folder: lab.replicate_ledger(folder), last)  # type: ignore[misc]
+            kept = replica_of(world.lab.database)
+            assert not claims(folder) or (kept is not None and (kept.folder, kept.policy) == (folder, "closed"))
+            if done is not None:
+                break
+        assert done is not None
+        assert done > 5
+        assert claims(folder)
+    assert not claims(first)
+
+
+def test_a_new_place_that_can_not_be_written_leaves_the_old_one(world: World, copies: Path) -> None:
+    """The copy that is kept is ended only once there is another."""
+    second = world.folder / "second"
+    second.mkdir()
+    (second / file_of(world, copies).name).mkdir()
+    with pytest.raises(ReplicaError, match="can't be kept"):
+        world.lab.replicate_ledger(second)
+    world.lab.freeze("eval")
+    assert entries_in(file_of(world, copies)) == len(world.lab.ledger_entries())
 
 
 @pytest.mark.parametrize("damage", ["older", "other history", "altered", "another ledger", "nothing", "cut"])

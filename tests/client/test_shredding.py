@@ -91,7 +91,7 @@ def test_nothing_of_it_is_left_in_any_file_of_the_home(two: World) -> None:
 
 
 def test_what_killed_runs_left_in_the_home_goes_too(two: World) -> None:
-    """A backup's copy of `client.db`, and KEKs and the answers' key that wait under a new root key, with its keystore."""
+    """A backup's copy of `client.db`; KEKs and the answers' key that wait under a new root key, with its keystore."""
     (kek,) = (path.name for path in (two.home / "keks").glob(f"{kek_id(two, 'eval').hex()}.*"))
     backup = two.folder / "monday"
     wrapped = secrets(two)[0]
