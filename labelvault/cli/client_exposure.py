@@ -72,6 +72,9 @@ def exposure(
     Computed from the ledger alone, and signed. What was closed for good before the window is not exposed; what is in
     doubt is.
     """
+    files = [each.resolve() for each in (output, html, csv) if each is not None]
+    if len(set(files)) < len(files):
+        raise click.UsageError("--output, --html and --csv are files of their own")
     with opened(home, passphrase) as client:
         stated = client.statement(surface, start, end, project)
     written = {}

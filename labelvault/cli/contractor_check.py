@@ -51,7 +51,11 @@ def check_ledger(
         raise EnrolmentError(
             "this contractor has joined no client", next_step="Join first: labelvault contractor join INVITE."
         )
-    leases = [HeldLease(each.lease_id, each.item, *each.recorded) for each in openings if each.recorded is not None]
+    leases = [
+        HeldLease(each.lease_id, each.item, each.issued_at, *each.recorded)
+        for each in openings
+        if each.recorded is not None
+    ]
     unopened = [*(each.lease_id for each in openings if each.recorded is None), *at_hand]
     issuer = membership.certificate.message
     data = read_input(export, MAX_EXPORT_BYTES)

@@ -43,6 +43,7 @@ class OpeningRecord:
     Attributes:
         lease_id: 32 bytes.
         item: the task's id, 16 bytes.
+        issued_at: the issuer's time, as the lease says.
         state: `open` or `closed`.
         folder: where files were written, if they were.
         erased: with `closed`: `process-exit` or `best-effort`.
@@ -51,6 +52,7 @@ class OpeningRecord:
 
     lease_id: bytes
     item: bytes
+    issued_at: datetime
     opened_at: datetime
     expires_at: datetime
     state: str
@@ -230,6 +232,7 @@ def _record(row: tuple[Any, ...]) -> OpeningRecord:
     return OpeningRecord(
         outer.lease_id,
         outer.item,
+        outer.issued_at,
         from_ms(row[1]),
         outer.expires_at,
         "open" if row[2] is None else "closed",

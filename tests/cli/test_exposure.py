@@ -70,6 +70,14 @@ def test_what_can_not_be_stated_is_said(world, words, code):
     assert not file.exists()
 
 
+def test_no_output_overwrites_another(world):
+    """Whoever names one file twice would be left with a page in place of the statement."""
+    file, page = world.folder / "s.jsonl", world.folder / "." / "s.jsonl"
+    ran = world.client("exposure", "--surface", "vendor", "--from", "1d", "--to", "now", "-o", file, "--html", page)
+    assert ran.code == exits.USAGE
+    assert not file.exists()
+
+
 def test_verify_statement_needs_no_home(world, stated, cli):
     """By words or by a file with them; it says what was verified, and that it is incomplete."""
     facts, files, ledger = stated

@@ -10,11 +10,11 @@ from labelvault.client.ahead import issue
 from labelvault.errors import LedgerError, SignatureError
 from labelvault.ledger.entries import Released
 from labelvault.wire.framefile import pack_frames
-from tests.world import World
+from tests.world import MINUTE, World
 
 
 def held(me) -> list[HeldLease]:
-    return [HeldLease(each.lease_id, each.item, *each.recorded) for each in me.openings()]
+    return [HeldLease(each.lease_id, each.item, each.issued_at, *each.recorded) for each in me.openings()]
 
 
 def terms(me, joined):
@@ -57,7 +57,10 @@ def test_L2_a_ledger_without_a_lease_is_found(world: World):
             check_leases(export, [dataclasses.replace(lease, **other)], *words, **mine)
     with pytest.raises(LedgerError, match="not the one"):
         check_leases(export, [lease], *words, contractor=bytes(32))
-    later, older = dataclasses.replace(lease, index=10_000), dataclasses.replace(lease, epoch=bytes(16))
+    later, older = (
+        dataclasses.replace(lease, index=10_000, issued_at=world.clock()),
+        dataclasses.replace(lease, epoch=bytes(16)),
+    )
     checked = check_leases(export, [later, older, lease], *words, **mine)
     assert (checked.found, checked.later, checked.other_epoch) == ((lease,), (later,), (older,))
     with pytest.raises((LedgerError, SignatureError)):
@@ -78,6 +81,23 @@ def test_L2_an_issuer_that_names_another_entry_in_a_lease_is_found(world: World)
         lying = dataclasses.replace(one, index=index, entry_hash=verified.leaves[index])
         with pytest.raises(LedgerError, match="not the one"):
             check_leases(export, [lying, two], *words, **mine)
+
+
+def test_L2_an_issuer_that_names_a_place_the_ledger_never_reaches_is_found(world: World):
+    """A lease of before the last entry has to stand in the export, whatever place it says; a newer one need not."""
+    me, joined = world.worker()
+    words, mine = terms(me, joined)
+    with me.open_task(world.task(), exchange=world.issuer().handle):
+        pass
+    (lease,) = held(me)
+    never = dataclasses.replace(lease, index=2**48)
+    assert check_leases(world.lab.export_ledger(), [never], *words, **mine).later == (never,)
+    world.clock.advance(MINUTE)
+    world.lab.freeze("eval")
+    export = world.lab.export_ledger()
+    assert check_leases(export, [lease], *words, **mine).found == (lease,)
+    with pytest.raises(LedgerError, match="older than the ledger's last entry"):
+        check_leases(export, [lease, never], *words, **mine)
 
 
 def test_leases_that_were_never_opened_are_looked_for_by_their_id(world: World):
