@@ -49,6 +49,7 @@ _SMALL: Final = (CONFIG, TOKEN_FILE, IDENTITY)
 _MAX_SMALL_BYTES: Final = 8192
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 3
+_ASK_VENDOR: Final = "Ask the vendor, and back up into a file meanwhile. --fresh begins anew with what there is."
 _File = tuple[str, bytes]
 
 
@@ -79,15 +80,20 @@ def back_up_to_vault(client: "OpenedClient", root: RootKey, *, fresh: bool) -> B
     shelf = VaultShelf(client.relay(), client.client_id, root)
     with staged(client.home) as stage:
         newest = shelf.newest()
-        known = backuprecords.newest_at_vault(client.database, root.key_id)
+        known, at = backuprecords.newest_at_vault(client.database, root.key_id)
         if newest < known and not fresh:
             raise BackupError(
                 f"the vault took {known} backups and shows {newest}: it was put back to an older state, or hides some",
-                next_step="Ask the vendor, and back up into a file meanwhile. --fresh begins anew with what there is.",
+                next_step=_ASK_VENDOR,
             )
         if newest < known:
             backuprecords.lower(client.database, root.key_id, newest)
         parts = [] if fresh or not newest else shelf.parts(newest)
+        if parts and at is not None and (shown := shelf.header(parts[-1]).at) < at:
+            raise BackupError(
+                f"the vault took a backup of {at.isoformat()} and shows one of {shown.isoformat()} as the newest",
+                next_step=_ASK_VENDOR,
+            )
         if len(parts) > MAX_INCREMENTS or sum(part.size for part in parts[1:]) > sum(part.size for part in parts[:1]):
             parts = []
         return _add(

@@ -41,10 +41,13 @@ def finish(database: Database, chain: bytes, at: datetime, version: int | None) 
         database.execute("UPDATE backups SET done_ms = ?, version = ? WHERE chain = ?", to_ms(at), version, chain)
 
 
-def newest_at_vault(database: Database, root: bytes) -> int:
-    """Return the newest version that the vault took under a root key, as far as is known here; 0 for none."""
-    found = database.scalar("SELECT max(version) FROM backups WHERE root = ?", root)
-    return 0 if found is None else int(found)
+def newest_at_vault(database: Database, root: bytes) -> tuple[int, datetime | None]:
+    """Return the newest version that the vault took under a root key, and its time, as known here; 0 for none."""
+    found = database.row(
+        "SELECT version, done_ms FROM backups WHERE root = ? AND version IS NOT NULL ORDER BY version DESC LIMIT 1",
+        root,
+    )
+    return (0, None) if found is None else (int(found[0]), from_ms(found[1]))
 
 
 def lower(database: Database, root: bytes, version: int) -> None:

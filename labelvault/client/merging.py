@@ -11,7 +11,7 @@ from labelvault.errors import BackupError, FormatError
 from labelvault.issuer.replica import Replica, end_copy
 from labelvault.issuer.state import set_frozen
 from labelvault.ledger.entries import Dropped, Enrolled, Entry, Frozen, Revoked, Sealed, Shredded
-from labelvault.ledger.export import export_ledger
+from labelvault.ledger.export import MAX_EXPORT_BYTES, export_ledger
 from labelvault.ledger.kept import KeptCopy, read_kept
 from labelvault.ledger.tree import root, root_of_leaves
 from labelvault.wire.times import to_ms
@@ -86,6 +86,8 @@ def merge_ledger(database: Database, old: KnownLedger, place: Path) -> Merged:
 
 def _read(file: Path) -> KeptCopy:
     try:
+        if not file.is_file() or file.stat().st_size > MAX_EXPORT_BYTES:
+            raise BackupError(f"{file} is no copy of a ledger: not a file, or larger than any")
         return read_kept(file.read_bytes())
     except FormatError as error:
         raise BackupError(f"{file.name} is no copy of a ledger: {error}") from error

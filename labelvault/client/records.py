@@ -500,7 +500,7 @@ class StoredBackup:
 
     Attributes:
         version: its number there.
-        sealed_bytes: its size, padded.
+        sealed_bytes: its size, padded; 0 if the vault does not show it.
         at: the state that it holds; None, as all below, if it does not open.
         number: 0 for a whole one; else it needs so many before it.
         epoch: of the ledger that was written then, 16 bytes.

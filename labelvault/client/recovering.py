@@ -89,13 +89,15 @@ def backups_at_vault(place: AtVault, root_key: RootKeyProvider, keystore: Path |
         shelf = VaultShelf(relay, place.client, _opened_root(Path(folder), root_key, keystore))
         found = []
         for version in range(shelf.newest(), 0, -1):
-            part = shelf.part(version)
+            size = 0
             try:
+                part = shelf.part(version)
+                size = part.size
                 header = shelf.header(part)
             except BackupError:
-                found.append(StoredBackup(version, part.size, None, None, None, None))
+                found.append(StoredBackup(version, size, None, None, None, None))
             else:
-                found.append(StoredBackup(version, part.size, header.at, header.number, header.epoch, header.size))
+                found.append(StoredBackup(version, size, header.at, header.number, header.epoch, header.size))
         return found
 
 

@@ -8,6 +8,7 @@ together, and that nobody gave another one, shows when the key that they give ha
 
 import hmac
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,11 +77,23 @@ def split_root(root: RootKey, threshold: int, count: int) -> tuple[str, ...]:
 def write_shares(folder: Path, shares: Sequence[str]) -> tuple[Path, ...]:
     """Write shares into a new directory, `share-1.txt` and so on, private; all of them or none.
 
+    A process that is killed may leave them under a name that begins with a dot; the next run for this directory erases
+    it.
+
     Raises:
         KeystoreError: something has its name, or the file system refused.
     """
     if os.path.lexists(folder):
         raise KeystoreError(f"{folder} is there already; nothing was written", next_step="Name a new directory: --to.")
+    leftover = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{16}}\.tmp")
+    try:
+        abandoned = [path for path in folder.parent.iterdir() if leftover.fullmatch(path.name)]
+    except FileNotFoundError:
+        abandoned = []
+    except OSError as error:
+        raise KeystoreError(f"{folder.parent} can't be read: {error.strerror}") from error
+    for path in abandoned:
+        remove_dir(path)  # Shares in clear, left by a run that was killed.
     stage = folder.with_name(f".{folder.name}.{random_bytes(8).hex()}.tmp")
     make_private_dir(stage)
     names = [f"share-{number}.txt" for number in range(1, len(shares) + 1)]
@@ -88,7 +101,7 @@ def write_shares(folder: Path, shares: Sequence[str]) -> tuple[Path, ...]:
         for name, share in zip(names, shares, strict=True):
             write_private(stage / name, share.encode(), replace=False)
         move_private(stage, folder)
-    except KeystoreError:
+    except BaseException:
         remove_dir(stage)
         raise
     return tuple(folder / name for name in names)

@@ -616,6 +616,38 @@ def test_R2_a_vault_that_shows_less_than_it_took_is_noticed(world: World) -> Non
         bring_back(world, at_vault(world), "other")
 
 
+def test_R2_a_vault_that_serves_an_older_backup_as_the_newest_is_noticed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as it took, and each opens; but the home knows of when the newest was. Begun anew, it goes on."""
+    for _ in range(3):
+        world.clock.advance(MINUTE)
+        world.lab.backup_to_vault()
+    relay = world.lab.relay()
+    real = relay.read_item
+
+    def older(client: bytes, item: bytes, version: int, offset: int, length: int) -> Any:
+        return real(client, item, version - (version in (2, 3)), offset, length)
+
+    monkeypatch.setattr(relay, "read_item", older)
+    before = without_records(world)
+    with pytest.raises(BackupError, match=r"the vault took a backup of .* and shows one of .* as the newest"):
+        world.lab.backup_to_vault()
+    assert without_records(world) == before
+    report = world.lab.backup_to_vault(fresh=True)
+    assert (report.number, report.version) == (0, 4)
+
+
+def test_a_list_of_backups_goes_on_behind_one_that_is_missing(world: World) -> None:
+    """What is left is what people choose from."""
+    for _ in range(5):
+        world.lab.backup_to_vault()
+    vault_forgets(world, 3)
+    found = backups_at_vault(at_vault(world), ROOT, keystore(world))
+    assert [(each.version, each.number) for each in found] == [(5, 4), (4, 3), (3, None), (2, 1), (1, 0)]
+    assert [each.version for each in found if not each.sealed_bytes] == [3]
+
+
 def test_backups_are_whole_while_the_issuer_answers(world: World) -> None:
     """Taken in a row while releases go on, each restores, verifies, and has as many leases as its ledger releases."""
     me, joined = world.worker()

@@ -16,7 +16,7 @@ from labelvault.issuer.authorize import CLOCK_SKEW
 from labelvault.issuer.replica import replica_of
 from labelvault.issuer.state import frozen_mark
 from labelvault.ledger.entries import Released, Restored
-from labelvault.ledger.export import verify_export
+from labelvault.ledger.export import MAX_EXPORT_BYTES, verify_export
 from labelvault.ledger.kept import read_kept
 from tests.client.killing import forked, steps_done
 from tests.world import (
@@ -288,6 +288,22 @@ def test_a_new_place_that_can_not_be_written_leaves_the_old_one(world: World, co
         world.lab.replicate_ledger(second)
     world.lab.freeze("eval")
     assert entries_in(file_of(world, copies)) == len(world.lab.ledger_entries())
+
+
+def test_what_is_no_file_or_larger_than_any_copy_is_not_read(world: World, copies: Path) -> None:
+    """Whoever can write where the copy is kept can't make a restore hang, or take all memory."""
+    backup, file = world.folder / "monday", file_of(world, copies)
+    world.lab.backup(backup)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(BackupError, match="no copy of a ledger"):
+        bring_back(world, backup, copies)
+    file.unlink()
+    with file.open("wb") as sparse:
+        sparse.truncate(MAX_EXPORT_BYTES + 1)
+    with pytest.raises(BackupError, match="no copy of a ledger"):
+        bring_back(world, backup, copies)
+    assert not (world.folder / "restored").exists()
 
 
 @pytest.mark.parametrize("damage", ["older", "other history", "altered", "another ledger", "nothing", "cut"])

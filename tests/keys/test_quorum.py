@@ -3,6 +3,7 @@
 import itertools
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.shares import combine_shares, split_secret
 from labelvault.errors import FormatError, KeystoreDamagedError, KeystoreError, KeystoreForeignError
+from labelvault.keys.files import write_private
 from labelvault.keys.fingerprint import from_proquints, to_proquints
-from labelvault.keys.quorum import read_share, recover_root, split_root
+from labelvault.keys.quorum import read_share, recover_root, split_root, write_shares
 from labelvault.keys.root import LocalRootKey
 
 KEY = bytes(range(32))
@@ -156,3 +158,30 @@ def test_P1_arbitrary_text_raises_its_own_error_only(text: str) -> None:
         assert len(from_proquints(text)) % 2 == 0
     with pytest.raises(KeystoreDamagedError):
         read_share(text)
+
+
+def test_shares_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is interrupted at the last one; what a killed run left is erased by the next, and nothing else."""
+    shares = split_root(ROOT, 2, 3)
+    written: list[Path] = []
+
+    def interrupted(path: Path, data: bytes, *, replace: bool) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write_private(path, data, replace=replace)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("labelvault.keys.quorum.write_private", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_shares(tmp_path / "shares", shares)
+    assert not list(tmp_path.iterdir())
+    names = [f".shares.{'a' * 16}.tmp", f".other.{'a' * 16}.tmp", f".shares.{'a' * 15}.tmp"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "share-1.txt").write_text(shares[0])
+    files = write_shares(tmp_path / "shares", shares)
+    assert [file.read_text() for file in files] == list(shares)
+    assert {path.name for path in tmp_path.iterdir()} == {"shares", *names[1:]}
+    with pytest.raises(KeystoreError, match="there already"):
+        write_shares(tmp_path / "shares", shares)
