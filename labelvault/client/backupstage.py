@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from labelvault.errors import BackupError, OutputError
+from labelvault.errors import BackupError, LabelVaultError, OutputError
 from labelvault.keys.files import make_private_dir, remove_dir
 
 OLDER: Final = "older"
 """In the stage: what the parts before give."""
 _STAGE: Final = ".backup.tmp"
+_BUSY: Final = "another backup of this home is being made, or its root key is being replaced"
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def staged(home: Path) -> Iterator[Path]:
         BackupError: another one is being made.
         OutputError: the file system refused.
     """
-    with _alone(home, "Wait until it is done."):
+    with alone(home, BackupError(_BUSY, next_step="Wait until it is done.")):
         stage = home / _STAGE
         shutil.rmtree(stage, ignore_errors=True)
         make_private_dir(stage)
@@ -49,19 +50,21 @@ def erase_stage(home: Path) -> None:
     stage = home / _STAGE
     if not os.path.lexists(stage):
         return
-    with _alone(home, "Wait until it is done, or stop it; then run this again: it goes on where it stopped."):
+    wait = "Wait until it is done, or stop it; then run this again: it goes on where it stopped."
+    with alone(home, BackupError(_BUSY, next_step=wait)):
         remove_dir(stage / OLDER)
         remove_dir(stage)
 
 
 @contextmanager
-def _alone(home: Path, next_step: str) -> Iterator[None]:
+def alone(home: Path, busy: LabelVaultError) -> Iterator[None]:
+    """Do what only one process at a time may do in a home, or raise `busy`: a backup, or replacing the root key."""
     descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BackupError("another backup of this home is being made", next_step=next_step) from error
+            raise busy from error
         yield
     finally:
         os.close(descriptor)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from labelvault.client.backupstage import alone
 from labelvault.database import Database
 from labelvault.errors import KeystoreError
 from labelvault.issuer.schema import CLIENT_SCHEMA
@@ -72,10 +73,22 @@ def rotate_root(task: Rerooting, provider: RootKeyProvider) -> RootKey:
     """Replace the root key, and return the new one; see `Client.rotate_root`.
 
     Raises:
-        KeystoreError: something can't be read, or not be written: the old root key stays.
+        KeystoreError: something can't be read, or not be written, or another process does this: the old root key stays.
         StoreError: `client.db` refused.
     """
+    busy = KeystoreError(
+        "another process replaces the root key, or makes a backup of this home; nothing was changed",
+        next_step="Wait until it is done.",
+    )
+    # Two at once would put files under both new roots into one directory, and only one of these roots is kept.
+    with alone(task.home, busy):
+        return _rotate(task, provider)
+
+
+def _rotate(task: Rerooting, provider: RootKeyProvider) -> RootKey:
     home, staged = task.home, task.home / _STAGED
+    with task.database.transaction():
+        check_root(home, task.database, task.old)
     if not (home / "identity.key").is_file():
         raise KeystoreError(
             "identity.key is not here, so it can't be wrapped anew; nothing was changed",

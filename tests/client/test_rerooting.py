@@ -1,14 +1,16 @@
 """Replacing the root key: everything under the new one, killed anywhere, and nothing left under the old one."""
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from labelvault.client import Client, PassphraseRoot
+from labelvault.client import Client, PassphraseRoot, rerooting
 from labelvault.crypto.secret import SecretBytes
-from labelvault.errors import KeystoreError, KeystoreForeignError, KeystorePassphraseError
+from labelvault.errors import BackupError, KeystoreError, KeystoreForeignError, KeystorePassphraseError
 from labelvault.keys.root import LocalRootKey, RootKey
 from labelvault.ledger.entries import Rotated
 from tests.client.killing import steps_done
@@ -82,6 +84,35 @@ def test_a_client_that_was_open_before_makes_nothing_under_the_old_root(world: W
     assert dump(world.client_db) == state
     works(opened(world, NEW), world.folder / "a")
     lease_outer(issuer.handle(world.ask(me, joined, world.task()).data))
+
+
+def test_two_at_once_are_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is refused while the first stages, and leaves what that has staged; a backup is refused, too."""
+    real, waits, goes_on = rerooting._stage, threading.Event(), threading.Event()
+
+    def stage(task: Any, new: Any) -> None:
+        real(task, new)
+        waits.set()
+        assert goes_on.wait(30)
+
+    monkeypatch.setattr(rerooting, "_stage", stage)
+    first, second = world.open_client(), world.open_client()
+    thread = threading.Thread(target=first.rotate_root, args=(root(),))
+    thread.start()
+    try:
+        assert waits.wait(30)
+        with pytest.raises(KeystoreError, match="another process replaces the root key"):
+            second.rotate_root(root("a third passphrase"))
+        with pytest.raises(BackupError, match="root key is being replaced"):
+            second.backup(world.folder / "monday")
+    finally:
+        goes_on.set()
+        thread.join()
+    works(opened(world, NEW), world.folder / "a")
+    # The one that came too late finds out before it stages anything.
+    with pytest.raises(KeystoreError, match="replaced meanwhile"):
+        second.rotate_root(root("a third passphrase"))
+    assert not (world.home / "root.new").exists()
 
 
 def test_without_the_identity_key_nothing_is_changed(world: World) -> None:
