@@ -137,6 +137,7 @@ def rekey(
             return _would_rekey(project.plan_rekey(wanted), name, out)
         with view.showing("Re-keying") as progress:
             report = project.rekey(wanted, progress, drop_old=drop_old)
+        backups = client.backups() if drop_old else []
     facts = {
         "project": name,
         "items": [{"item": item, "version": version} for item, version in report.versions],
@@ -146,11 +147,13 @@ def rekey(
             for each in report.faults
         ],
         "dropped": report.dropped,
+        "backups": [asdict(each) for each in backups],
     }
     out.result(
         facts,
         f"{len(report.versions)} sealed again under fresh keys; {report.done} have newer versions already;"
         f" {len(report.faults)} failed." + (f" {report.dropped} older wraps destroyed." if drop_old else ""),
+        *([_backups(backups)] if backups else []),
         _STAYS,
     )
     for fault in report.faults if not out.as_json else ():
@@ -212,4 +215,4 @@ def shred(name: str, confirmed: str | None, home: Path, passphrase: Passphrase, 
 
 def _backups(found: Sequence[BackupRecord]) -> Listing:
     rows = [(each.place, moment(each.begun_at), moment(each.newest_at)) for each in found]
-    return table("Backups that may still hold its keys: destroy them", ["place", "from", "to"], rows)
+    return table("Backups that may still hold these keys: destroy them", ["place", "from", "to"], rows)

@@ -16,7 +16,7 @@ from labelvault.client.records import Progress
 from labelvault.client.rerooting import forget_staged
 from labelvault.client.versions import current_kek
 from labelvault.database import Database
-from labelvault.errors import DecryptionError, KeystoreError, ShreddedError, StoreError
+from labelvault.errors import DecryptionError, KeystoreError, KeystoreForeignError, ShreddedError, StoreError
 from labelvault.keys.kek import Kek, KekFiles, Rewrapper
 from labelvault.ledger.entries import Entry, Rotated
 
@@ -86,7 +86,7 @@ def _begin(rotation: Rotation, kek_id: bytes, generation: int) -> int:
         # Left by a run that was killed here, or by another process that is here now: it serves as well if it opens.
         if new not in rotation.keks.generations(kek_id):
             raise
-        rotation.keks.load(rotation.project, kek_id, new)
+        _check_opens(rotation, kek_id, new)
     try:
         with rotation.database.transaction():
             rotation.check_root()
@@ -99,6 +99,19 @@ def _begin(rotation: Rotation, kek_id: bytes, generation: int) -> int:
         rotation.keks.erase(kek_id, new)
         raise
     return current_kek(rotation.database, rotation.project)[1]
+
+
+def _check_opens(rotation: Rotation, kek_id: bytes, new: int) -> None:
+    """Make sure that the next generation's file opens; one that a replaced root key wrapped is made anew."""
+    try:
+        rotation.keks.load(rotation.project, kek_id, new)
+    except KeystoreForeignError:
+        with rotation.database.transaction():
+            rotation.check_root()
+            if current_kek(rotation.database, rotation.project)[1] >= new:
+                return  # Another process has mended it, and even made it current.
+            rotation.keks.erase(kek_id, new)
+            rotation.keks.advance(rotation.project, rotation.keks.load(rotation.project, kek_id, new - 1))
 
 
 def _finish(rotation: Rotation, new: Kek) -> int:

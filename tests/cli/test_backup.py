@@ -66,7 +66,7 @@ def test_the_doctor_tells_of_the_newest_backup_and_shredding_of_those_that_hold_
     assert world.client("backup", file).code == exits.OK
     assert (found()[0], str(file) in found()[1]) == ("ok", True)
     shown = world.client("shred", "ferry", "--yes-shred", "ferry").out
-    assert "Backups that may still hold its keys" in shown
+    assert "Backups that may still hold these keys" in shown
     assert file.name in shown
 
 

@@ -97,7 +97,11 @@ def test_rekey_plans_seals_again_and_says_what_stays(world):
     assert "1 sealed again under fresh keys; 0 have newer versions already; 0 failed." in ran.out
     assert "The old versions stay readable to whoever has their keys." in ran.out.replace("\n", " ")
     assert len(world.client("ls", "ferry", "--versions", name, "--json").json["versions"]) == 2
-    assert "2 older wraps destroyed." in world.client("rekey", "ferry", name, "--drop-old").out.replace("\n", " ")
+    world.client("backup", world.folder / "monday")
+    ran = world.client("rekey", "ferry", name, "--drop-old")
+    assert "2 older wraps destroyed." in ran.out.replace("\n", " ")
+    assert "Backups that may still hold these keys: destroy them" in ran.out
+    assert "monday" in ran.out
     assert "2 wraps before version 3 destroyed" in world.client("ledger", "show", "--last", 1).out
     ran = world.client("diff", "ferry", name, 1)
     assert (ran.code, "was destroyed" in ran.err) == (3, True)
@@ -114,4 +118,4 @@ def test_rekey_takes_what_a_statement_says(world, tmp_path):
     file = tmp_path / "all.statement"
     file.write_bytes(stated.file)
     facts = world.client("rekey", "ferry", "--exposed", file, "--json").json
-    assert facts == {"project": "ferry", "items": [], "done": 0, "faults": [], "dropped": 0}
+    assert facts == {"project": "ferry", "items": [], "done": 0, "faults": [], "dropped": 0, "backups": []}

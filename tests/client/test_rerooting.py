@@ -86,6 +86,20 @@ def test_a_client_that_was_open_before_makes_nothing_under_the_old_root(world: W
     lease_outer(issuer.handle(world.ask(me, joined, world.task()).data))
 
 
+def test_a_kek_that_a_rotation_made_while_the_root_was_replaced_stops_no_later_one(world: World) -> None:
+    """Its file is under the old root, nothing names it, and nobody can open it: it is made anew."""
+    project = world.project.project_id
+    kek_id = bytes(world.lab.database.scalar("SELECT kek_id FROM projects"))
+    old, kek = world.lab.keks, world.lab.keks.load(project, kek_id, 1)
+    world.lab.rotate_root(root())
+    old.advance(project, kek)
+    lab = opened(world, NEW)
+    assert lab.project("eval").rotate_kek().generation == 2
+    works(lab, world.folder / "a")
+    lab.rotate_root(root("a third passphrase"))
+    works(opened(world, "a third passphrase"), world.folder / "b")
+
+
 def test_two_at_once_are_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second is refused while the first stages, and leaves what that has staged; a backup is refused, too."""
     real, waits, goes_on = rerooting._stage, threading.Event(), threading.Event()
