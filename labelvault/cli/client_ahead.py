@@ -138,8 +138,8 @@ def status(to: Path | None, post: bool, home: Path, passphrase: Passphrase, out:
         made = issuer.ahead.post_status() if post else issuer.ahead.status()
     if to is not None:
         write_output(to, pack_frames([made.data]))
-    at, revoked, frozen = made.message.at, len(made.message.revoked), made.message.frozen
+    at, revoked, frozen = made.message.at, made.message.revocations, made.message.frozen
     out.result(
         {"at": at, "revoked": revoked, "frozen": list(frozen), "file": to, "posted": post},
-        f"Status of {moment(at)}: {revoked} grants revoked, {len(frozen)} projects frozen.",
+        f"Status of {moment(at)}: {revoked} grants and leases revoked, {len(frozen)} projects frozen.",
     )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from labelvault.client import queries
-from labelvault.errors import EnrolmentError, GrantError, RelayError, StoreError
+from labelvault.errors import EnrolmentError, GrantError, GrantRevokedError, RelayError, StoreError
 from labelvault.issuer import state
 from labelvault.keys.cards import card_fingerprint, read_card
 from labelvault.keys.fingerprint import check_fingerprint
@@ -81,6 +81,18 @@ def revoke(client: "Client", table: str, column: str, kind: str, name: bytes) ->
         if not changed:
             raise GrantError(f"there is no {kind} of this id", next_step=queries.SEE_GRANTS)
         client.record([Revoked(at=now, kind=kind, id=name)])
+
+
+def check_not_revoked(client: "Client", project: bytes) -> None:
+    """Refuse what would promise that a project can be opened, if it never can be again.
+
+    Raises:
+        GrantRevokedError: it was revoked.
+    """
+    if client.database.scalar("SELECT revoked_ms FROM projects WHERE project = ?", project) is not None:
+        raise GrantRevokedError(
+            "the project was revoked, for good", next_step="Seal what is still needed into a new project."
+        )
 
 
 def set_frozen(client: "Client", project: bytes, *, frozen: bool, contains: bytes | None = None) -> None:

@@ -287,8 +287,11 @@ class Client(OpenedClient):
 
         Raises:
             ProjectError: no such project.
+            GrantRevokedError: it was revoked.
         """
-        access.set_frozen(self, self.project(project).project_id, frozen=False)
+        project_id = self.project(project).project_id
+        access.check_not_revoked(self, project_id)
+        access.set_frozen(self, project_id, frozen=False)
         return access.announced(self)
 
     def shred(self, project: str, *, confirm: str) -> ShredReport:

@@ -22,7 +22,8 @@ class _Delivery:
     """One delivery under way."""
 
     def __init__(self, post: Post, events: Sequence[Event]) -> None:
-        self.error: OutputError | None = None
+        # Until it ends as it should: what ends in any other way delivered nothing.
+        self.error: OutputError | None = OutputError("a delivery broke off; it is tried again")
         self._post = post
         self._events = events
         self.thread = threading.Thread(target=self._run, name="delivery", daemon=True)
@@ -33,6 +34,8 @@ class _Delivery:
             self._post(self._events)
         except OutputError as error:
             self.error = error
+        else:
+            self.error = None
 
 
 class Deliveries:

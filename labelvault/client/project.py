@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelvault.client.access import check_not_revoked
 from labelvault.client.answers import AnswerReader
 from labelvault.client.assigning import AssignmentRecord, assign
 from labelvault.client.backupstage import erase_stage
@@ -307,6 +308,7 @@ class Project(CatalogProject):
             KeystoreError: the identity key can't be used.
         """
         client, now = self._client, self._client.now()
+        check_not_revoked(client, self.project_id)
         record = client.contractor(contractor.name if isinstance(contractor, ContractorRecord) else contractor)
         terms = GrantTerms(limits, truncate(not_before) if not_before else now, truncate(expires_at), waive_presence)
         resolved = resolve_scope(client.database, self.project_id, scope)

@@ -45,7 +45,7 @@ def grants(
 ) -> list[GrantRecord]:
     """List grants in the order of their making, with what was used of each; `issuer` is the key that acts on grants."""
     rows = database.rows(
-        "SELECT g.frame, c.name, p.name, coalesce(g.revoked_ms, c.revoked_ms),"
+        "SELECT g.frame, c.name, p.name, coalesce(g.revoked_ms, c.revoked_ms, p.revoked_ms),"
         " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash),"
         " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash AND l.issued_ms > ?),"
         " (SELECT count(*) FROM leases l WHERE l.grant_hash = g.hash AND l.slot_ended_ms IS NULL AND l.expires_ms > ?)"

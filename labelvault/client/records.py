@@ -43,7 +43,7 @@ class GrantRecord:
         presence: `device`, `key` or `waived`.
         open: leases that are live now.
         total: leases ever, renewals included.
-        revoked: whether it, or its contractor, was revoked; or it is of before a restore, which ends all grants.
+        revoked: whether it, its contractor or its project was revoked; or it is of before a restore, which ends all.
         last_hour: leases of the last 3,600 s.
         batches: names of the batches whose tasks may be opened.
         tasks: names of the single tasks that may be.

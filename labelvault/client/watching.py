@@ -174,7 +174,7 @@ class Watch:
         if status is not None and status is not self._status:
             self._status = status
             message = status.message
-            said: dict[str, Fact] = {"revoked": len(message.revoked), "frozen": len(message.frozen)}
+            said: dict[str, Fact] = {"revoked": message.revocations, "frozen": len(message.frozen)}
             self._tell("status", said)
         if self._metrics is not None:
             self._metrics.reachable = reachable

@@ -76,8 +76,13 @@ class Status:
     def __post_init__(self) -> None:
         if not timedelta(0) < self.next_update - self.at <= MAX_STATUS_LIFETIME:
             raise FormatError(f"the next status is due later than this one, within {MAX_STATUS_LIFETIME.days} days")
-        if len(self.revoked) + len(self.revoked_leases) > MAX_STATUS_REVOKED:
+        if self.revocations > MAX_STATUS_REVOKED:
             raise FormatError(f"a status names at most {MAX_STATUS_REVOKED} revoked grants and leases")
         for ids in (self.revoked, self.revoked_leases, self.frozen):
             if list(ids) != sorted(set(ids)):
                 raise FormatError("ids in a status are sorted and different")
+
+    @property
+    def revocations(self) -> int:
+        """How many grants and leases it revokes."""
+        return len(self.revoked) + len(self.revoked_leases)

@@ -45,6 +45,8 @@ def test_through_the_vault_a_lease_waits_for_its_claim(world):
     refused = world.contractor("open", world.tasks["fa-1042"], "--offline")
     assert refused.code == exits.REFUSED
     assert world.client("status", "--post", "--json").json["revoked"] == 0
+    assert world.client("revoke", "batch", "ferry", "week-14").code == exits.OK
+    assert world.client("status", "--post", "--json").json["revoked"] == 1
     assert world.contractor("prekeys", "--erase", "--json").json == {"erased": 1}
 
 

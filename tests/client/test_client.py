@@ -390,6 +390,22 @@ def test_the_revoked_are_granted_nothing(world: World) -> None:
     assert joined.grant.message.contractor == me.public_key
 
 
+def test_a_revoked_project_is_neither_granted_nor_said_to_open_again(world: World) -> None:
+    """Nor do its grants look alive; nothing that was refused leaves a trace. It can still be frozen."""
+    world.worker()
+    world.lab.freeze("eval")
+    world.lab.revoke_project("eval")
+    assert [grant.revoked for grant in world.lab.grants()] == [True]
+    before = dump(world.client_db)
+    with pytest.raises(GrantRevokedError):
+        world.lab.unfreeze("eval")
+    with pytest.raises(GrantRevokedError):
+        world.project.grant("ada", Scope(batches=["w1"]), expires_at=world.clock() + DAY, limits=LIMITS)
+    assert dump(world.client_db) == before
+    world.lab.freeze("eval")
+    assert world.project.frozen
+
+
 def test_freezing_is_recorded_and_undone(world: World) -> None:
     """Both directions stand in the ledger."""
     world.lab.freeze("eval")

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelvault.client import Event, Limits, Watch, event_file, metrics, watching
+from labelvault.client.deliveries import Deliveries
 from labelvault.client.events import event_of
 from labelvault.client.following import Mark, read_mark, write_mark
 from labelvault.errors import ClockError, LedgerError, OutputError, StoreError
@@ -424,6 +425,30 @@ def test_many_alarms_go_in_bounded_deliveries(world: World, monkeypatch) -> None
         settle(watched)
     assert sum(sizes) == 10
     assert max(sizes) <= 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_delivery_that_breaks_off_is_none() -> None:
+    """Whatever its thread ends with: the alarm is given again, and delivered then."""
+    got: list[Event] = []
+    broken, failures = [ValueError("not foreseen")], []
+
+    def post(events: Any) -> None:
+        if broken:
+            raise broken.pop()
+        got.extend(events)
+
+    deliveries = Deliveries(post, lambda: failures.append(1))
+    alarm = Event("alarm", datetime(2026, 5, 1, tzinfo=UTC), {})
+    assert not deliveries.take([alarm])
+    deliveries.wait(5)
+    with pytest.raises(OutputError):
+        deliveries.take([alarm])
+    assert failures == [1]
+    assert not deliveries.take([alarm])
+    deliveries.wait(5)
+    assert deliveries.take([alarm])
+    assert got == [alarm]
 
 
 def test_a_fork_is_delivered_at_once(world: World) -> None:
