@@ -23,6 +23,7 @@ from labelvault.client.backupchain import (
     Part,
     VaultShelf,
     assemble,
+    first_part,
     hash_database,
     part_path,
     parts_in_files,
@@ -58,6 +59,12 @@ def back_up(client: "OpenedClient", root: RootKey, file: Path) -> BackupReport:
     file = Path(os.path.abspath(file))
     if not file.parent.is_dir():
         raise OutputError(f"{file.parent} is no directory", next_step="Make it, or mount what belongs there.")
+    first, number = first_part(file)
+    if number:
+        raise BackupError(
+            f"{file.name} is the name of a part of {first.name}; nothing was written",
+            next_step=f"Name the backup, and what changed is added to it: {first.name}. Or give a new name.",
+        )
     with staged(client.home) as stage, parts_in_files(file) if os.path.lexists(file) else _nothing(file) as parts:
         if len(parts) > MAX_INCREMENTS:
             raise BackupError(f"{file.name} has as many parts as it may", next_step="Begin another: give a new name.")

@@ -89,12 +89,18 @@ def part_path(file: Path, number: int) -> Path:
     return file.with_name(f"{file.name}.{number:02d}") if number else file
 
 
+def first_part(file: Path) -> tuple[Path, int]:
+    """Return a backup's first file, and which of its parts a file is: 0 for the first, or where there is no other."""
+    asked = _PART.fullmatch(file.name)
+    if asked is not None and int(asked[2]) and (first := file.with_name(asked[1])).is_file():
+        return first, int(asked[2])
+    return file, 0
+
+
 def _places(file: Path) -> tuple[Path, list[int]]:
     """Return a backup's first file, and the numbers that are there of those that follow, as far as `file` asks."""
-    asked = _PART.fullmatch(file.name)
-    most = MAX_INCREMENTS
-    if asked is not None and int(asked[2]) and (first := file.with_name(asked[1])).is_file():
-        file, most = first, int(asked[2])
+    file, asked = first_part(file)
+    most = asked or MAX_INCREMENTS
     follows = re.compile(re.escape(file.name) + r"\.([0-9]{2})")
     found = [int(each[1]) for path in file.parent.iterdir() if (each := follows.fullmatch(path.name))]
     return file, sorted(number for number in found if 0 < number <= most)
@@ -116,9 +122,12 @@ def parts_in_files(file: Path) -> Iterator[list[Part]]:
             for place, number in enumerate(numbers, 1):
                 if place != number:
                     missing = part_path(first, place).name
+                    less = f"restore as far as {part_path(first, place - 1).name}"
+                    if place == 1:
+                        less = f"move what follows it elsewhere and restore {first.name} alone"
                     raise BackupError(
                         f"{missing} is missing, and {part_path(first, number).name} needs it",
-                        next_step=f"Put {missing} back, or restore as far as {part_path(first, place - 1).name}.",
+                        next_step=f"Put {missing} back, or {less}.",
                     )
             parts = [_in_file(part_path(first, number), lent) for number in (0, *numbers)]
         except OSError as error:

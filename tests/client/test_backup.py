@@ -458,6 +458,34 @@ def test_a_missing_reordered_or_damaged_part_is_refused_by_name(world: World) ->
     assert world.lab.backup(file).number == 4
 
 
+def test_a_backup_is_named_by_its_first_part(world: World) -> None:
+    """A part's name would begin parts of a part, which no restore finds; whether that part is there or not."""
+    file = back_up(world)
+    world.lab.backup(file)
+    before = beside(world)
+    for name in ("monday.01", "monday.07"):
+        with pytest.raises(BackupError, match=f"{name} is the name of a part of monday") as caught:
+            world.lab.backup(world.folder / name)
+        assert "monday. Or" in str(caught.value.next_step)
+    assert beside(world) == before
+    # Where there is no such backup, it is a name like any other.
+    back_up(world, "tuesday.01")
+    bring_back(world, world.folder / "tuesday.01").verify_ledger()
+
+
+def test_without_the_second_part_the_first_is_restored_alone(world: World) -> None:
+    """Naming the first one means all, so what follows has to be out of the way; that is said, and helps."""
+    file = back_up(world)
+    for _ in range(2):
+        world.lab.backup(file)
+    (world.folder / "monday.01").unlink()
+    with pytest.raises(BackupError, match=r"monday.01 is missing") as caught:
+        bring_back(world, file)
+    assert "move what follows it elsewhere and restore monday alone" in str(caught.value.next_step)
+    (world.folder / "monday.02").unlink()
+    bring_back(world, file).verify_ledger()
+
+
 def test_a_part_of_another_history_does_not_follow(world: World) -> None:
     """Two homes that went on from one backup: what the one adds does not go with what the other did."""
     file = back_up(world)
