@@ -358,6 +358,18 @@ def test_another_clients_backup_keystore_or_passphrase_is_refused(world: World) 
     assert beside(world) == before
 
 
+def test_C9_a_home_whose_clock_once_ran_past_its_certificate_is_not_restored(world: World) -> None:
+    """Its ledger holds an entry of years ahead: a gap could not be told then, so no home is made."""
+    there, file = world.clock(), world.folder / "monday"
+    world.clock.advance(timedelta(days=2000))
+    world.lab.freeze("eval")
+    world.clock.advance(there - world.clock())
+    back_up(world)
+    with pytest.raises(ClockError):
+        bring_back(world, file)
+    assert not (world.folder / "restored").exists()
+
+
 def test_an_identity_key_that_is_kept_offline_is_asked_for(world: World) -> None:
     """A restore certifies: without that key there is none; with another client's there is none either."""
     offline = world.folder / "offline.key"

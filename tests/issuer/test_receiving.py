@@ -176,6 +176,19 @@ def test_an_answer_after_revocation_is_kept_aside(world: World, what: str) -> No
     assert kept(world) == [("revoked", data)]
 
 
+@pytest.mark.parametrize("what", ["batch", "project"])
+def test_an_answer_is_taken_after_its_tasks_and_not_its_contractor_were_revoked(world: World, what: str) -> None:
+    """Work that was done before stays welcome: nothing says that whoever did it is not to be trusted."""
+    me, request = leased(world)
+    if what == "batch":
+        world.lab.revoke_batch("eval", "w1")
+    else:
+        world.lab.revoke_project("eval")
+    data = world.submission(me, request)
+    assert ack_of(world.issuer().handle(data)).verdict == "accepted"
+    assert kept(world) == [("accepted", data)]
+
+
 def test_L6_what_is_kept_aside_is_bounded_per_contractor(world: World) -> None:
     """A flood of misbound answers grows to a bound, gets no more acks, and costs nobody else anything."""
     me, request = leased(world)
