@@ -105,9 +105,12 @@ def rekey(
     meter = Meter(progress, len(plan.versions), plan.payload_bytes)
     made: list[tuple[bytes, int]] = []
     faults: list[ExportFault] = []
-    away = 0
+    away, done = 0, plan.done
     for item, version in plan.versions:
         old = named_version(origin, item, version)
+        if origin.database.scalar("SELECT version FROM items WHERE item = ?", item) > version:
+            done += 1  # Another process was faster.
+            continue
         try:
             made.append((item, seal_again(origin, target, old)))
             away = 0
@@ -124,7 +127,7 @@ def rekey(
         failed = {fault.item for fault in faults}
         named = dict.fromkeys(each if isinstance(each, bytes) else each[0] for each in items)
         dropped = _drop(target, [item for item in named if item not in failed])
-    return RekeyReport(tuple(made), plan.done, tuple(faults), dropped)
+    return RekeyReport(tuple(made), done, tuple(faults), dropped)
 
 
 def _drop(target: SealTarget, items: Sequence[bytes]) -> int:

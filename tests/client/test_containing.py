@@ -158,6 +158,26 @@ def test_a_second_run_does_nothing(breach: Breach) -> None:
     assert (after.items, after.stored_bytes) == (vault.items, vault.stored_bytes)
 
 
+def test_a_run_that_another_overtakes_does_nothing_twice(breach: Breach) -> None:
+    """It finds out item by item and grant by grant, and ends content."""
+    breach.successor()
+    orders = Orders(allow=(("desk 7", "desk 8"),), unfreeze=True)
+    overtaken: list[bool] = []
+
+    def overtakes(_progress: object) -> None:
+        if not overtaken:
+            overtaken.append(breach.world.open_client().contain(breach.statement, orders).holds)
+
+    report = breach.world.lab.contain(breach.statement, orders, progress=overtakes)
+    assert overtaken == [True]
+    assert report.holds
+    assert report.left.is_done
+    assert (report.revoked, report.granted, report.thawed) == (("desk 7",), (), ())
+    ((_, rekeyed),) = report.rekeyed
+    assert (len(rekeyed.versions), rekeyed.done, rekeyed.faults) == (1, 3, ())
+    assert sorted(current(breach.world).values()) == [1, 1, 1, 1, 1, 2, 2, 2, 2]
+
+
 def test_a_successor_gets_scope_and_what_was_left_until_the_same_end(breach: Breach) -> None:
     """Of 20 openings one was used up: the two that were cut off come back. Without a name, nobody gets anything."""
     world = breach.world
