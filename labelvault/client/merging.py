@@ -1,5 +1,6 @@
 """Taking a later copy of the lost home's ledger over into a home that is being restored (docs/spec.md, section 8.7)."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +44,9 @@ class Merged:
     unknown: int
 
 
-def merge_ledger(database: Database, old: KnownLedger, place: Path) -> Merged:
+def merge_ledger(
+    database: Database, old: KnownLedger, place: Path, check: Callable[[bytes, Sequence[Entry]], None]
+) -> Merged:
     """Add to the newest ledger of a backup what a later copy of it has, and act on what that says.
 
     Args:
@@ -51,6 +54,7 @@ def merge_ledger(database: Database, old: KnownLedger, place: Path) -> Merged:
         old: its newest ledger, verified.
         place: the directory where the copy was kept, which is ended first: the lost home writes to it no more. Or a
             file with any copy or export, which says nothing of what came after it.
+        check: called with the copy as an export, and with what it adds, before the copy is ended; refuses by raising.
 
     Raises:
         BackupError: it is no copy of this ledger, or older than the backup; its files are as they were.
@@ -60,7 +64,7 @@ def merge_ledger(database: Database, old: KnownLedger, place: Path) -> Merged:
     kept = place.is_dir()
     file = Replica(place, "").file(old.log.epoch) if kept else place
     found = _read(file)
-    _checked(old, found)
+    check(export_ledger(found.entries, found.note), _checked(old, found))
     if kept:
         # From here on the lost home, should it live, is refused its copy, and lets nothing out.
         end_copy(file, "taken")

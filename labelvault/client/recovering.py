@@ -22,7 +22,7 @@ from labelvault.client import backuprecords
 from labelvault.client.backupchain import CONFIG, DATABASE, IDENTITY, VaultShelf, assemble, parts_in_files
 from labelvault.client.backupfile import BackupHeader
 from labelvault.client.home import CERTIFICATE_LIFETIME, read_vault_address
-from labelvault.client.ledgers import KnownLedger, known_ledgers, verify_ledgers
+from labelvault.client.ledgers import known_ledgers, verify_ledgers
 from labelvault.client.merging import known_until, merge_ledger
 from labelvault.client.records import RestoreReport, StoredBackup
 from labelvault.client.rerooting import KEK_FOLDER
@@ -40,7 +40,7 @@ from labelvault.keys.files import flush_dir, make_private_dir, read_private, wri
 from labelvault.keys.identity import load_signing_key, store_signing_key
 from labelvault.keys.kek import KekFiles
 from labelvault.keys.root import FILE_NAME, PassphraseRoot, RootKey, RootKeyProvider
-from labelvault.ledger.checkpoint import issuer_key_name
+from labelvault.ledger.checkpoint import claimed_checkpoint, issuer_key_name
 from labelvault.ledger.entries import Certified, Entry, Restored
 from labelvault.ledger.tree import root
 from labelvault.relay import open_relay
@@ -263,8 +263,15 @@ def _certify(
         old = ledgers[-1]
         if verify_ledgers(ledgers, None).size != header.size or old.log.epoch != header.epoch:
             raise BackupError("the backup holds another ledger than it says")
-        merged = None if ledger is None else merge_ledger(database, old, ledger)
-        _check_reaches(ledgers, against)
+
+        def check(export: bytes, added: Sequence[Entry]) -> None:
+            # What refuses afterwards has ended the copy in vain.
+            if against is not None and claimed_checkpoint(against).origin == old.log.origin:
+                _check_reaches(lambda: old.verify(export, against))
+            _now(database, reading, max((entry.at for entry in added), default=reading))
+
+        merged = None if ledger is None else merge_ledger(database, old, ledger, check)
+        _check_reaches(lambda: verify_ledgers(ledgers, against))
         now = _now(database, reading, max(entry.at for entry in old.log.entries()))
         # By the clock, so that two restores of one backup don't use one number twice.
         serial = max(old.certificate.message.serial + 1, to_ms(now) // 1000)
@@ -315,10 +322,10 @@ def _certify(
     )
 
 
-def _check_reaches(ledgers: Sequence[KnownLedger], against: str | None) -> None:
-    """Verify all ledgers, and that they reach a checkpoint that somebody kept."""
+def _check_reaches(verify: Callable[[], object]) -> None:
+    """Verify ledgers, and that they reach a checkpoint that somebody kept."""
     try:
-        verify_ledgers(ledgers, against)
+        verify()
     except ForkError as error:
         raise BackupError(
             f"the backup does not reach that checkpoint: {error}",

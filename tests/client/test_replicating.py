@@ -4,14 +4,15 @@ import os
 import resource
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from labelvault.client import Client, PassphraseRoot, access, restore
-from labelvault.errors import BackupError, ForkError, FormatError, LedgerError, ReplicaError, ShreddedError
+from labelvault.client import Client, PassphraseRoot, RestoreReport, access, restore
+from labelvault.errors import BackupError, ClockError, ForkError, FormatError, LedgerError, ReplicaError, ShreddedError
 from labelvault.issuer.authorize import CLOCK_SKEW
 from labelvault.issuer.replica import replica_of
 from labelvault.issuer.state import frozen_mark
@@ -227,6 +228,29 @@ def test_the_lost_home_lets_nothing_out_once_its_copy_was_taken_over(world: Worl
     stated = again.statement("all", task_was - DAY, world.clock() - MS)
     assert [gap.since <= task_was < gap.until for gap in stated.statement.gaps] == [True]
     assert next(each.verdict for each in stated.items if each.item == world.task()) == "unknown"
+
+
+def test_a_restore_that_is_refused_does_not_end_the_copy(world: World, copies: Path) -> None:
+    """A clock behind the copy, or a copy that was cut back behind a kept checkpoint; mended, nothing is unknown."""
+    backup, file = world.folder / "monday", file_of(world, copies)
+    world.lab.backup(backup)
+    short = file.read_bytes()
+    world.clock.advance(DAY)
+    world.lab.freeze("eval")
+    whole, kept = file.read_bytes(), world.lab.verify_ledger().checkpoint
+
+    def again(name: str, clock: Callable[[], datetime] = world.clock) -> RestoreReport:
+        keystore, home = world.home / "root.keystore", world.folder / name
+        return restore(home, ROOT, backup, keystore=keystore, ledger=copies, against=kept, clock=clock)
+
+    with pytest.raises(ClockError):
+        again("behind", lambda: world.clock() - MINUTE * 10)
+    file.write_bytes(short)
+    with pytest.raises(BackupError, match="does not reach that checkpoint"):
+        again("cut")
+    assert file.read_bytes() == short
+    file.write_bytes(whole)
+    assert again("whole").complete
 
 
 def test_what_was_dropped_since_is_sealed_again_if_what_followed_is_lost(world: World, copies: Path) -> None:
