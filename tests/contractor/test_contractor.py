@@ -20,6 +20,7 @@ from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.sign import SigningKey
+from labelvault.database import Database
 from labelvault.envelope.seal import open_item
 from labelvault.errors import (
     ClockError,
@@ -42,9 +43,12 @@ from labelvault.errors import (
     SignatureError,
     StoreError,
 )
+from labelvault.issuer.log import Log
+from labelvault.issuer.schema import CLIENT_SCHEMA
 from labelvault.keys.files import write_private
-from labelvault.ledger.entries import ReceiptEntry, Released
-from labelvault.wire.frame import parse_frame, sign_message
+from labelvault.ledger.checkpoint import issuer_key_name
+from labelvault.ledger.entries import Certified, ReceiptEntry, Released
+from labelvault.wire.frame import frame_hash, parse_frame, sign_message
 from labelvault.wire.ids import contractor_mailbox
 from labelvault.wire.messages import Card
 from tests.world import (
@@ -431,8 +435,13 @@ def test_a_new_epoch_is_followed_with_a_new_one_time_key(world: World) -> None:
     """The denial brings the certificate; the second request has the new epoch, and a key that no denial spent."""
     me, _ = world.worker()
     renewed = _certify(world, 2, epoch=b"n" * 16)
-    with closing(sqlite3.connect(world.client_db)) as db, db:
-        db.execute("INSERT INTO certificates VALUES (2, ?)", (renewed,))
+    client = world.lab.client_id
+    with closing(Database(world.client_db, CLIENT_SCHEMA)) as db, db.transaction():
+        db.execute("INSERT INTO certificates VALUES (2, ?)", renewed)
+        log = Log(db, client, b"n" * 16)
+        signer = world.lab.issuer_identity.signer
+        log.append(Certified(world.clock(), signer.public_key, 2, frame_hash(renewed), log.epoch))
+        log.sign(issuer_key_name(client), signer)
     issuer = world.issuer(world.open_client())
     asked: list[bytes] = []
 
