@@ -13,6 +13,7 @@ ITEM_FORMAT: Final = 1
 """One suite per format: XChaCha20-Poly1305 wraps, Cobblestone-256 payloads, SHA-256 digests. Nothing is negotiated."""
 MAX_HEADER_BYTES: Final = 256
 _ITEM_BYTES: Final = 16
+_KINDS: Final = (int, bytes, bytes, bytes, int)
 LEAF_BYTES: Final = 1024 * 1024
 """A payload's digest is a tree over pieces of this size, so that a range can be checked alone."""
 
@@ -41,8 +42,10 @@ class ItemHeader:
         Raises:
             FormatError: a field is out of its bounds.
         """
-        if len(self.item) != _ITEM_BYTES:
-            raise FormatError(f"ItemHeader.item: not {_ITEM_BYTES} bytes")
+        kinds = (type(self.format), type(self.client), type(self.project), type(self.item), type(self.version))
+        # Values that are equal to others but of another kind (True and 1) must not find what was kept for those.
+        if kinds != _KINDS or len(self.item) != _ITEM_BYTES:
+            return encode_record(self)
         before, behind = _around_item(self.format, self.client, self.project, self.version)
         return before + self.item + behind
 

@@ -152,14 +152,14 @@ BREAKS = (
     Break(
         "that a vault's commit is synced",
         "stores/sqlite_files.py",
-        '"foreign_keys=ON", "synchronous=FULL"',
-        '"foreign_keys=ON", "synchronous=NORMAL"',
+        '"synchronous=FULL",\n',
+        '"synchronous=NORMAL",\n',
     ),
     Break(
         "that a lease is in the ledger before it leaves",
         "issuer/service.py",
-        "        self._log.append(entry)\n        self._state.record_release",
-        "        self._log.append(entry)\n"
+        "        self._log.append_raw(data)\n        self._state.record_release",
+        "        self._log.append_raw(data)\n"
         "        self._relay.post(contractor_mailbox(self._client, request.frame.signer), lease.data)  # type: ignore\n"
         "        self._state.record_release",
     ),
