@@ -36,3 +36,8 @@ def _measured_children(monkeypatch: pytest.MonkeyPatch) -> None:
     from labelvault.contractor import isolated
 
     monkeypatch.setattr(isolated, "PASSED_ENVIRONMENT", (*isolated.PASSED_ENVIRONMENT, "COVERAGE_PROCESS_CONFIG"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that no worker is left with it alone at the end."""
+    items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "story"))
