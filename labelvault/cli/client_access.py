@@ -185,6 +185,11 @@ def _warn_unless(out: Output, posted: bool) -> None:
         )
 
 
+def _say_revoked(out: Output, posted: bool, what: dict[str, object]) -> None:
+    _warn_unless(out, posted)
+    out.result({"revoked": what, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+
+
 @click.group(cls=Group)
 def revoke() -> None:
     """Take access away, from now on."""
@@ -197,8 +202,8 @@ def revoke_grant(start: str, home: Path, passphrase: Passphrase, out: Output) ->
     """Revoke one grant. The id may be shortened."""
     with opened(home, passphrase) as client:
         grant_id = client.find_grant(start)
-        _warn_unless(out, client.revoke_grant(grant_id))
-    out.result({"revoked": {"grant": grant_id}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+        posted = client.revoke_grant(grant_id)
+    _say_revoked(out, posted, {"grant": grant_id})
 
 
 @revoke.command("contractor", epilog=examples("labelvault client revoke contractor ada"))
@@ -207,8 +212,8 @@ def revoke_grant(start: str, home: Path, passphrase: Passphrase, out: Output) ->
 def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a contractor's key and with it every grant."""
     with opened(home, passphrase) as client:
-        _warn_unless(out, client.revoke_contractor(name))
-    out.result({"revoked": {"contractor": name}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+        posted = client.revoke_contractor(name)
+    _say_revoked(out, posted, {"contractor": name})
 
 
 @revoke.command("desk", epilog=examples("labelvault client revoke desk 'desk 7'"))
@@ -217,8 +222,8 @@ def revoke_contractor(name: str, home: Path, passphrase: Passphrase, out: Output
 def revoke_desk(name: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a desk's key and with it every grant; refuse a name that is a person's."""
     with opened(home, passphrase) as client:
-        _warn_unless(out, client.revoke_desk(name))
-    out.result({"revoked": {"desk": name}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+        posted = client.revoke_desk(name)
+    _say_revoked(out, posted, {"desk": name})
 
 
 @revoke.command("batch", epilog=examples("labelvault client revoke batch eval week-14"))
@@ -228,9 +233,8 @@ def revoke_desk(name: str, home: Path, passphrase: Passphrase, out: Output) -> N
 def revoke_batch(project: str, batch: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a batch of tasks for everybody, with what is sealed into it later."""
     with opened(home, passphrase) as client:
-        _warn_unless(out, client.revoke_batch(project, batch))
-    facts = {"project": project, "batch": batch}
-    out.result({"revoked": facts, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+        posted = client.revoke_batch(project, batch)
+    _say_revoked(out, posted, {"project": project, "batch": batch})
 
 
 @revoke.command("project", epilog=examples("labelvault client revoke project eval"))
@@ -239,8 +243,8 @@ def revoke_batch(project: str, batch: str, home: Path, passphrase: Passphrase, o
 def revoke_project(project: str, home: Path, passphrase: Passphrase, out: Output) -> None:
     """Revoke a whole project for everybody, for good. `client freeze` is what can be undone."""
     with opened(home, passphrase) as client:
-        _warn_unless(out, client.revoke_project(project))
-    out.result({"revoked": {"project": project}, "not_undone": _CANT_UNDO}, "Revoked.", _CANT_UNDO)
+        posted = client.revoke_project(project)
+    _say_revoked(out, posted, {"project": project})
 
 
 @click.command(epilog=examples("labelvault client freeze eval"))
