@@ -112,7 +112,11 @@ def _items_of(
 
 
 def _summary(page: ItemPage) -> str:
-    text = f"{len(page.items)} of {page.total} items; all {page.total} take {size(page.payload_bytes)} at the vault."
+    text = f"{len(page.items)} items."
+    if page.total is not None and page.payload_bytes is not None:
+        text = (
+            f"{len(page.items)} of {page.total} items; all {page.total} take {size(page.payload_bytes)} at the vault."
+        )
     return text if page.next is None else f"{text} Go on with --after {page.next.hex()}"
 
 

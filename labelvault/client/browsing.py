@@ -1,9 +1,11 @@
 """What a client's catalog and ledger hold, page by page: filters and paging happen in SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from labelvault.client.places import FOLDERS, TASKS
 from labelvault.client.records import ItemRecord
 from labelvault.database import Database
 from labelvault.envelope.metadata import KINDS, Metadata
@@ -17,14 +19,17 @@ from labelvault.wire.times import from_ms, to_ms
 
 _LEAST_DIGITS: Final = 8
 _LEDGER_PAGE: Final = 500
-_ORDER: Final = "i.kind, coalesce(b.name, ''), i.name, i.item"
+# In the order of an index, so that a part costs what it holds: nothing is sorted, and nothing before it is read.
 _FROM: Final = """
- FROM real_items i JOIN versions v ON v.item = i.item AND v.version = i.version
+ FROM real_items i CROSS JOIN versions v ON v.item = i.item AND v.version = i.version
  LEFT JOIN batches b ON b.batch = i.batch"""
 _WHERE: Final = (
-    " WHERE i.project = ? AND (?2 IS NULL OR i.kind = ?2) AND (?3 IS NULL OR b.name = ?3)"
-    " AND (?4 IS NULL OR i.name GLOB ?4 OR i.source GLOB ?4) AND v.sealed_ms >= ?5"
+    " AND i.source > ?2 AND i.source < ?3"
+    " AND (?4 IS NULL OR i.kind = ?4) AND (?5 IS NULL OR i.name GLOB ?5 OR i.source GLOB ?5) AND v.sealed_ms >= ?6"
 )
+_FOLDERS: Final = {"task": TASKS, **{kind: folder for folder, kind in FOLDERS.items()}}
+_BEHIND_ALL: Final = "\U0010ffff"
+"""No source begins with it, or with what sorts behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,18 @@ class ItemFilter:
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
-    """A part of the items that a filter lets through, ordered by kind, batch and name.
+    """A part of the items that a filter lets through, ordered by path, and rows of one file by their ids.
 
     Attributes:
         items: this part.
-        total: how many the filter lets through.
-        payload_bytes: what the vault stores of all of those.
+        total: how many the filter lets through; told with the first part only, as all are counted for it.
+        payload_bytes: what the vault stores of all of those; likewise.
         next: the id to give as `after` for the part that follows; None at the end.
     """
 
     items: tuple[ItemRecord, ...]
-    total: int
-    payload_bytes: int
+    total: int | None
+    payload_bytes: int | None
     next: bytes | None
 
 
@@ -107,27 +112,54 @@ def page_items(
     """List items; see `Project.page`."""
     if wanted.kind is not None and wanted.kind not in KINDS:
         raise FormatError(f"no such kind; one of {', '.join(KINDS)}")
-    if wanted.batch is not None and not database.row(
-        "SELECT 1 FROM batches WHERE project = ? AND name = ?", project, wanted.batch
-    ):
-        raise ProjectError(
-            f"there is no batch {wanted.batch!r} in this project", next_step="See them: labelvault client ls PROJECT."
-        )
+    places = _places(database, project, wanted.batch)
+    begin, end = "", _BEHIND_ALL
+    if wanted.kind is not None:
+        # `0` is what sorts next to `/`.
+        begin, end = f"{_FOLDERS[wanted.kind]}/", f"{_FOLDERS[wanted.kind]}0"
     since = 0 if wanted.changed_since is None else to_ms(wanted.changed_since)
-    arguments: tuple[Any, ...] = (project, wanted.kind, wanted.batch, _pattern(wanted.name), since)
-    total, size = database.rows(f"SELECT count(*), coalesce(sum(v.payload_bytes), 0){_FROM}{_WHERE}", *arguments)[0]
-    # The words put together here are this module's own; all input goes in as parameters.
-    rows = database.rows(
-        "SELECT i.item, i.name, i.kind, b.name, v.version, v.payload_bytes, v.sealed_ms, v.metadata"
-        f"{_FROM}{_WHERE} AND (?6 IS NULL OR ({_ORDER}) > (SELECT {_ORDER}{_FROM} WHERE i.item = ?6))"
-        f" ORDER BY {_ORDER} LIMIT ?7",
-        *arguments,
-        after,
-        -1 if limit is None else limit + 1,
-    )
+    filters = (end, wanted.kind, _pattern(wanted.name), since)
+    start = begin if after is None else max(begin, _source(database, project, after))
+    rows: list[tuple[Any, ...]] = []
+    for condition, place in places:
+        # The words put together here are this module's own; all input goes in as parameters.
+        rows += database.rows(
+            "SELECT i.item, i.name, i.kind, b.name, v.version, v.payload_bytes, v.sealed_ms, v.metadata"
+            f"{_FROM} WHERE {condition}{_WHERE} ORDER BY i.source LIMIT ?7",
+            place,
+            start,
+            *filters,
+            -1 if limit is None else limit + 1 - len(rows),
+        )
     items = tuple(_item_record(row) for row in rows[:limit])
-    more = limit is not None and len(rows) > limit
-    return ItemPage(items, total, size, items[-1].item if more else None)
+    more = items[-1].item if len(items) < len(rows) else None
+    if after is not None:
+        return ItemPage(items, None, None, more)
+    if more is None:
+        return ItemPage(items, len(items), sum(each.payload_bytes for each in items), None)
+    query = f"SELECT count(*), coalesce(sum(v.payload_bytes), 0){_FROM} WHERE {{}}{_WHERE}"
+    totals = [database.rows(query.format(condition), place, begin, *filters)[0] for condition, place in places]
+    return ItemPage(items, sum(each[0] for each in totals), sum(each[1] for each in totals), more)
+
+
+def _places(database: Database, project: bytes, batch: str | None) -> list[tuple[str, bytes]]:
+    """Return where to look, in order: the condition that begins an index, and its value."""
+    if batch is None:
+        return [("i.project = ?1", project)]
+    # One of gold and one of tasks may share a name; gold comes first by its path.
+    rows = database.rows("SELECT batch FROM batches WHERE project = ? AND name = ? ORDER BY gold DESC", project, batch)
+    if not rows:
+        raise ProjectError(
+            f"there is no batch {batch!r} in this project", next_step="See them: labelvault client ls PROJECT."
+        )
+    return [("i.batch = ?1", bytes(row[0])) for row in rows]
+
+
+def _source(database: Database, project: bytes, item: bytes) -> str:
+    row = database.row("SELECT source FROM items WHERE item = ? AND project = ?", item, project)
+    if row is None:
+        raise ProjectError(f"there is no item {item.hex()} in this project, to begin behind")
+    return str(row[0])
 
 
 def _pattern(name: str | None) -> str | None:
@@ -156,15 +188,16 @@ def _item_record(row: tuple[Any, ...]) -> ItemRecord:
 def find_item(database: Database, project: bytes, name: str) -> bytes:
     """Return the id of an item; see `Project.find`."""
     is_hex = set(name.lower()) <= set("0123456789abcdef")
-    ways: list[tuple[str, object]] = [("source = ?", name), ("name = ?", name)]
+    ways: list[tuple[str, Sequence[object]]] = [("source = ?", [name]), ("name = ?", [name])]
     if is_hex and len(name) == 2 * ID_BYTES:
-        ways.insert(0, ("item = ?", bytes.fromhex(name)))
+        ways.insert(0, ("item = ?", [bytes.fromhex(name)]))
     elif is_hex and _LEAST_DIGITS <= len(name) < 2 * ID_BYTES:
-        ways.append((f"substr(hex(item), 1, {len(name)}) = ?", name.upper()))
+        ends = [bytes.fromhex(name.ljust(2 * ID_BYTES, digit)) for digit in "0f"]
+        ways.append(("item BETWEEN ? AND ?", ends))
     for condition, value in ways:
         # `condition` is one of this function's own.
         query = f"SELECT count(*), min(item) FROM real_items WHERE project = ? AND {condition}"  # noqa: S608
-        count, item = database.rows(query, project, value)[0]
+        count, item = database.rows(query, project, *value)[0]
         if count == 1:
             return bytes(item)
         if count:
@@ -176,16 +209,26 @@ def find_item(database: Database, project: bytes, name: str) -> bytes:
 
 def project_records(database: Database) -> list[ProjectRecord]:
     """List projects by name, with what they have."""
+    # In the order of both tables: looked up project by project, each version lies elsewhere in the file.
+    sizes = {
+        bytes(project): (count, size)
+        for project, count, size in database.rows(
+            "SELECT i.project, count(*), sum(v.payload_bytes) FROM items i NOT INDEXED"
+            " CROSS JOIN versions v ON v.item = i.item AND v.version = i.version"
+            " WHERE NOT EXISTS (SELECT 1 FROM honey h WHERE h.item = i.item) GROUP BY i.project"
+        )
+    }
     rows = database.rows(
         "SELECT p.name, p.project, p.frozen, p.shredded_ms IS NOT NULL,"
-        " (SELECT count(*) FROM real_items i WHERE i.project = p.project AND i.version IS NOT NULL),"
         " (SELECT count(*) FROM batches b WHERE b.project = p.project AND b.gold = 0),"
-        " (SELECT coalesce(sum(v.payload_bytes), 0) FROM real_items i"
-        "  JOIN versions v ON v.item = i.item AND v.version = i.version WHERE i.project = p.project),"
         " (SELECT count(*) FROM grants g WHERE g.project = p.project)"
         " FROM projects p ORDER BY p.name"
     )
-    return [ProjectRecord(row[0], bytes(row[1]), bool(row[2]), bool(row[3]), *row[4:]) for row in rows]
+    return [
+        ProjectRecord(str(name), bytes(project), bool(frozen), bool(shredded), items, batches, size, grants)
+        for name, project, frozen, shredded, batches, grants in rows
+        for items, size in [sizes.get(bytes(project), (0, 0))]
+    ]
 
 
 def ledger_lines(database: Database, log: Log, last: int, kind: str | None) -> list[LedgerLine]:

@@ -46,7 +46,7 @@ class CatalogProject:
         return bool(self._client.database.scalar("SELECT frozen FROM projects WHERE project = ?", self.project_id))
 
     def items(self, kind: str | None = None) -> list[ItemRecord]:
-        """List current versions, ordered by kind, batch and name.
+        """List current versions, ordered by path, and rows of one file by their ids.
 
         Args:
             kind: only this one of guideline, rubric, gold, task, attachment.
@@ -57,7 +57,9 @@ class CatalogProject:
         return list(self.page(ItemFilter(kind=kind)).items)
 
     def page(self, wanted: ItemFilter, after: bytes | None = None, limit: int | None = None) -> ItemPage:
-        """List a part of the current versions, ordered by kind, batch and name.
+        """List a part of the current versions, ordered by path, and rows of one file by their ids.
+
+        A part costs what it holds, however many items there are; only totals, with the first one, count all of them.
 
         Args:
             wanted: which.
@@ -66,7 +68,7 @@ class CatalogProject:
 
         Raises:
             FormatError: no such kind.
-            ProjectError: no such batch.
+            ProjectError: no such batch, or no such item to begin behind.
         """
         return page_items(self._client.database, self.project_id, wanted, after, limit)
 

@@ -9,7 +9,7 @@ from typing import Final
 from labelvault.database import Schema
 
 CLIENT_SCHEMA: Final = Schema(
-    version=4,
+    version=5,
     missing="`labelvault client init` makes it",
     statements="""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -27,7 +27,7 @@ CREATE TABLE items (
   item BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, kind TEXT NOT NULL, source TEXT NOT NULL,
   name TEXT NOT NULL, batch BLOB REFERENCES batches, version INTEGER, UNIQUE (project, source)
 ) WITHOUT ROWID;
-CREATE INDEX items_by_batch ON items (batch);
+CREATE INDEX items_by_batch ON items (batch, source);
 CREATE TABLE honey (
   item BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, planted_ms INTEGER NOT NULL
 ) WITHOUT ROWID;

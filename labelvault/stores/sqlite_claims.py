@@ -39,10 +39,12 @@ def read_queues(db: sqlite3.Connection, now_ms: int) -> list[Queue]:
         "SELECT queue, client, project, total(done = 0 AND expires_ms <= ?1),"
         " total(done = 0 AND expires_ms > ?1), total(done)"
         " FROM queues LEFT JOIN tasks USING (queue, client, project)"
-        " GROUP BY client, project, queue ORDER BY client, project, queue",
+        # In the order of their index, so that tasks are counted as they come and only queues are sorted.
+        " GROUP BY queue, client, project",
         (now_ms,),
     )
-    return [Queue(*row[:3], *map(int, row[3:])) for row in rows]
+    found = [Queue(*row[:3], *map(int, row[3:])) for row in rows]
+    return sorted(found, key=lambda each: (each.client, each.project, each.id))
 
 
 def find_queue(
