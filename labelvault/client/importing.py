@@ -23,6 +23,8 @@ from labelvault.envelope.metadata import MAX_CONTENT_BYTES, MAX_REQUIRES, MAX_ST
 from labelvault.errors import ProjectError
 
 _GIVE_FOLDER: Final = "Give the folder that holds guidelines/, rubrics/, gold/, tasks/ or attachments/."
+_MARK: Final = 2**60 - 1
+"""Of a hash, as much as a short integer holds: 32 bytes of memory."""
 MAX_FILE_DEPTH: Final = 3
 """Levels that files may require below a task; with the task's own, four (`issuer.catalog.MAX_REQUIRES_DEPTH`)."""
 
@@ -255,20 +257,53 @@ class ProjectFolder:
         except ProjectError as error:
             self.errors.append(error)
             return
-        seen: dict[str, int] = {}
+        # Ids may be millions: of each, only a short hash is kept. What has the hash of another is looked at once more.
+        seen: set[int] = set()
+        again: dict[str, set[int]] = {}
+        before = len(self.errors)
         for number, content in rows:
             try:
                 if isinstance(content, ProjectError):
                     raise content
                 item = self._row_item(path, number, content)
-                if item.source in seen:
-                    what = "row" if is_parquet(path) else "line"
-                    raise ProjectError(f"the id of {what} {seen[item.source]} again", path, number)
-                seen[item.source] = number
             except ProjectError as error:
                 self.errors.append(error)
                 continue
+            mark = hash(item.source) & _MARK
+            if mark in seen:
+                again.setdefault(item.source, set()).add(number)
+                continue
+            seen.add(mark)
             yield item
+        if again:
+            yield from self._repeated(path, again)
+            self.errors[before:] = sorted(self.errors[before:], key=lambda error: error.line or 0)
+
+    def _repeated(self, path: str, again: dict[str, set[int]]) -> Iterator[SourceItem]:
+        """Report rows whose id an earlier one has; yield those of which only the hash was another's.
+
+        Args:
+            path: the file, which is read anew.
+            again: sources, and the numbers of their rows that were put aside.
+        """
+        first: dict[str, int] = {}
+        for number, content in self._rows(path):
+            with suppress(ProjectError):
+                # What can't be read was reported before.
+                item = None if isinstance(content, ProjectError) else self._row_item(path, number, content)
+                if item is None or item.source not in again:
+                    continue
+                its_first = first.setdefault(item.source, number)
+                if number not in again[item.source]:
+                    continue
+                again[item.source].remove(number)
+                if number == its_first:
+                    yield item
+                else:
+                    what = "row" if is_parquet(path) else "line"
+                    self.errors.append(ProjectError(f"the id of {what} {its_first} again", path, number))
+        if any(again.values()):
+            self.errors.append(changed(path))
 
     def _task_file(self, path: str) -> SourceItem:
         """Return a file that is one task as it is; its folder is its batch."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from labelvault.client.honey import count_pending
 from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.client.records import OpeningSummary, QueueSummary, SealPlan
-from labelvault.client.sealing import count_gone, item_metadata, source_hash
+from labelvault.client.sealing import item_metadata, source_hash
+from labelvault.client.taken import Taken
 from labelvault.crypto.aead import sealed_size
 from labelvault.crypto.random import random_bytes
 from labelvault.database import Database
@@ -24,6 +25,7 @@ from labelvault.wire.schema import encode_record
 
 @dataclass(slots=True)
 class _Plan:
+    taken: Taken = field(default_factory=Taken)
     items: dict[str, bytes] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     requires: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -63,7 +65,7 @@ def plan_folder(folder: ProjectFolder, database: Database, project: bytes, floor
         tuple(sorted(plan.new)),
         tuple(sorted(plan.changed)),
         plan.same,
-        count_gone(database, project, plan.items, folder.errors),
+        plan.taken.gone(database, project, folder.errors),
         tuple(folder.errors),
         openings,
         tuple(sorted(plan.sizes.items())),
@@ -92,10 +94,13 @@ def _take(source: SourceItem, plan: _Plan, database: Database, project: bytes, f
         plan.room += known is None and source.kind != "task" and source.large is None
         if source.kind == "task":
             plan.sealed[source.batch or ""] += 1
-    # A new item's id is any: it makes what requires it differ from all that the catalog has, as sealing will.
-    plan.items[source.source] = bytes(row[0]) if row else random_bytes(ID_BYTES)
-    plan.names[source.source], plan.requires[source.source] = source.name, source.requires
-    if source.kind == "task":
+    if known is not None:
+        plan.taken.add(source)
+    if source.kind != "task":
+        # A new item's id is any: it makes what requires it differ from all that the catalog has, as sealing will.
+        plan.items[source.source] = bytes(row[0]) if row else random_bytes(ID_BYTES)
+        plan.names[source.source], plan.requires[source.source] = source.name, source.requires
+    else:
         plan.tasks[source.batch or ""] += 1
         plan.groups[source.batch or "", source.requires] += 1
 

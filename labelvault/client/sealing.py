@@ -11,7 +11,7 @@ crash costs two windows at most.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,9 +22,9 @@ from labelvault.client.importing import ProjectFolder, SourceItem
 from labelvault.client.meter import Meter
 from labelvault.client.records import OpeningSummary, Progress, SealReport
 from labelvault.client.streaming import seal_as_stream, source_state
+from labelvault.client.taken import Taken
 from labelvault.client.versions import NewVersion, SealTarget, batch_id, make_current, reserve
 from labelvault.crypto.random import random_bytes
-from labelvault.database import Database
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import SealedItem, seal_item
 from labelvault.errors import FormatError, ProjectError
@@ -60,6 +60,7 @@ class _Run:
 
     meter: Meter
     items: dict[str, bytes] = field(default_factory=dict)
+    taken: Taken = field(default_factory=Taken)
     tally: Counter[str] = field(default_factory=Counter)
     window: list[_Pending] = field(default_factory=list)
     window_bytes: int = 0
@@ -117,7 +118,7 @@ def seal_folder(
         run.tally["new"],
         run.tally["changed"],
         run.tally["same"],
-        count_gone(target.database, target.project, run.items, folder.errors),
+        run.taken.gone(target.database, target.project, folder.errors),
         tuple(folder.errors),
         openings,
         run.tally["honey"],
@@ -151,8 +152,10 @@ def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
         else:
             run.add(_sealed(source, header, metadata, encoded, found or b"", target, run))
         run.tally["new" if row is None or row[1] is None else "changed"] += 1
-    run.items[source.source] = item
-    if source.kind == "task":
+    run.taken.add(source)
+    if source.kind != "task":
+        run.items[source.source] = item
+    else:
         run.groups.setdefault((source.batch or "", source.requires), _Group(item)).count += 1
 
 
@@ -161,7 +164,7 @@ def item_metadata(source: SourceItem, items: Mapping[str, bytes]) -> Metadata:
 
     Args:
         source: the item.
-        items: ids of all that was read before it, by source.
+        items: ids of files that were read before it, by source.
 
     Raises:
         ProjectError: it requires what is not among them.
@@ -272,17 +275,3 @@ def _openings(folder: ProjectFolder, target: SealTarget, run: _Run) -> tuple[Ope
             continue
         found.append(OpeningSummary(batch, group.count, tuple(sorted(v.metadata.name for v in versions[1:]))))
     return tuple(found)
-
-
-def count_gone(database: Database, project: bytes, items: Mapping[str, bytes], errors: Sequence[ProjectError]) -> int:
-    """Return how many items of the catalog a folder no longer has; one in a file with faults may still be there.
-
-    Args:
-        database: open `client.db`.
-        project: 16 bytes.
-        items: ids of all that was read, by source.
-        errors: what could not be read.
-    """
-    faulty = {error.file for error in errors}
-    rows = database.rows("SELECT source FROM real_items WHERE project = ? AND version IS NOT NULL", project)
-    return sum(1 for (source,) in rows if source not in items and source.partition("#")[0] not in faulty)

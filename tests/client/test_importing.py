@@ -506,3 +506,18 @@ def test_an_item_does_not_show_its_content(folder: Path) -> None:
     """Repr of what was read holds no content."""
     items, _ = read(folder)
     assert TASK not in repr([item for item in items.values() if item.kind == "task"])
+
+
+def test_a_row_that_only_shares_a_hash_is_no_repeated_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where hashes say nothing at all, each row is read, once, and true repetitions are still told with both lines."""
+    monkeypatch.setattr(importing, "_MARK", 0)
+    write_file(folder, "tasks/w3.jsonl", '{"id": 1}\n{"id": 2}\n{"id": "x"\n{"id": 1}\n{"id": 3}\n{"id": 2}\n{"id": 1}\n')
+    source = ProjectFolder(folder)
+    found = [item.source for item in source.items() if item.source.startswith("tasks/w3")]
+    assert found == [f"tasks/w3.jsonl#{number}" for number in (1, 2, 3)]
+    assert [str(error) for error in source.errors if error.file == "tasks/w3.jsonl"] == [
+        "tasks/w3.jsonl:3: not valid JSON at column 11",
+        "tasks/w3.jsonl:4: the id of line 1 again",
+        "tasks/w3.jsonl:6: the id of line 2 again",
+        "tasks/w3.jsonl:7: the id of line 1 again",
+    ]
