@@ -1,6 +1,7 @@
 """`labelvault client exposure`: what could be read at a surface in a window, as a statement that others can check."""
 
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +18,10 @@ from labelvault.cli.values import PAST, UNTIL
 from labelvault.client import ExposureStatement, ItemVerdict, statement_csv, statement_html
 from labelvault.client.events import stamp
 from labelvault.client.exposure_words import LABELS, MEANINGS, RULES, grade, headline, moment, remarks, verifying, why
-from labelvault.envelope.metadata import KINDS
-from labelvault.ledger.verdicts import VERDICTS
+from labelvault.ledger.verdicts import VERDICTS, WITH_INTERVALS
 
 _STYLES: Final = {"exposed": "bold red", "unknown": "magenta", "unconfirmed": "magenta", "never-opened": "green"}
 _GRADES: Final = {"bad": "bold red", "open": "bold magenta", "good": "bold green"}
-_TOLD: Final = ("exposed", "unknown", "unconfirmed")
 _MOST: Final = 200
 
 
@@ -77,22 +76,23 @@ def exposure(
         raise click.UsageError("--output, --html and --csv are files of their own")
     with opened(home, passphrase) as client:
         stated = client.statement(surface, start, end, project)
-    written = {}
-    for name, file, render in (
-        ("statement", output, _signed_file),
-        ("html", html, statement_html),
-        ("csv", csv, statement_csv),
-    ):
-        if file is not None:
-            write_output(file, render(stated))
-            written[name] = str(file)
+        written = {}
+        for name, file, render in (
+            ("statement", output, _signed_file),
+            ("html", html, statement_html),
+            ("csv", csv, statement_csv),
+        ):
+            if file is not None:
+                write_output(file, render(stated))
+                written[name] = str(file)
+        facts, shown = (_facts(stated, written), []) if out.as_json else ({}, _shown(stated, output))
     if not stated.statement.complete:
         end_at = stamp(stated.statement.end)
         out.warn(
             "the statement is not complete: the ledger has no entry after the window's end yet;"
             f" once it has one, ask again with --to {end_at}"
         )
-    out.result(_facts(stated, written), *_shown(stated, output))
+    out.result(facts, *shown)
 
 
 def _signed_file(stated: ExposureStatement) -> bytes:
@@ -157,7 +157,7 @@ def _facts(stated: ExposureStatement, written: dict[str, str]) -> dict[str, obje
 
 def _shown(stated: ExposureStatement, output: Path | None) -> list[Listing | Text | str]:
     totals, statement = stated.totals(), stated.statement
-    kinds = [kind for kind in (*KINDS, "honey", "unknown") if any(each.kind == kind for each in stated.items)]
+    kinds = stated.items.kinds
     by_kind = {kind: stated.totals(kind) for kind in kinds}
     shown: list[Listing | Text | str] = [cell(headline(stated), _GRADES[grade(stated)])]
     shown += [cell(remark, "bold red" if remark.startswith("INCOMPLETE") else "magenta") for remark in remarks(stated)]
@@ -175,7 +175,7 @@ def _shown(stated: ExposureStatement, output: Path | None) -> list[Listing | Tex
             ],
         )
     )
-    for verdict in _TOLD:
+    for verdict in WITH_INTERVALS:
         shown += _items(stated, verdict)
     shown.append(Text("\nHow to read it", style="bold"))
     shown += [
@@ -188,16 +188,15 @@ def _shown(stated: ExposureStatement, output: Path | None) -> list[Listing | Tex
 
 
 def _items(stated: ExposureStatement, verdict: str) -> list[Listing | str]:
-    items = [each for each in stated.items if each.verdict == verdict]
-    if not items:
-        return []
     rows = [
         (each.name, _kind(each, with_project=stated.project is None), Text("\n").join(map(cell, why(each))))
-        for each in items[:_MOST]
+        for each in islice(stated.items.of(verdict), _MOST)
     ]
+    if not rows:
+        return []
     title = f"{LABELS[verdict].capitalize()}: {MEANINGS[verdict]}"
     listing = table(title, ["item", "kind", "who and when"], rows)
-    more = len(items) - _MOST
+    more = stated.items.count(verdict) - _MOST
     return [listing, *([f"… and {more} more: see --json, --csv or --html."] if more > 0 else [])]
 
 

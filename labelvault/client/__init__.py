@@ -21,7 +21,7 @@ from labelvault.client.containment_records import (
 )
 from labelvault.client.drilling import Loot
 from labelvault.client.events import Event
-from labelvault.client.exposure import ExposureStatement, ItemVerdict, StatedInterval, StatedVersion
+from labelvault.client.exposure import ExposureStatement, ItemVerdict, StatedInterval, StatedItems, StatedVersion
 from labelvault.client.exposure_csv import statement_csv
 from labelvault.client.exposure_page import statement_html
 from labelvault.client.grants import Limits, Scope
@@ -126,6 +126,7 @@ __all__ = [
     "ShredReport",
     "StatedInterval",
     "StatedItem",
+    "StatedItems",
     "StatedVersion",
     "StoredBackup",
     "VersionComparison",

@@ -25,7 +25,7 @@ from labelvault.errors import FormatError, RelayError, SignatureError, StoreErro
 from labelvault.issuer.state import frozen_mark
 from labelvault.ledger.statement import Statement
 from labelvault.ledger.stating import gaps_of
-from labelvault.ledger.verdicts import VersionVerdict, verdicts
+from labelvault.ledger.verdicts import Verdicts, VersionVerdict
 from labelvault.wire.ahead import Status
 from labelvault.wire.certified import open_certified
 from labelvault.wire.frame import parse_frame
@@ -77,7 +77,7 @@ def read_case(client: "Client", data: bytes) -> Case:
     gaps = {(gap.since, gap.until) for gap in (*statement.gaps, *gaps_of(views))}
     window = replace(statement.window(), gaps=tuple(sorted(gaps)))
     entries = (entry for view in views for entry in view.needed())
-    before, today = _exposed(rows), _exposed(verdicts(entries, window))
+    before, today = _exposed(rows), _exposed(Verdicts(entries, window))
     exposed: dict[bytes, list[tuple[bytes, int]]] = {}
     # What the statement alone has, of a ledger that a restore has lost, stays stated.
     for project, item, version in dict.fromkeys([*before, *today]):

@@ -1,26 +1,37 @@
 """The exposure statement as a client reads it: signed, with the catalog's names for what the ledger knows by ids."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from itertools import chain, groupby, islice
+from typing import TYPE_CHECKING, Any, Final
 
+from labelvault.database import Database
+from labelvault.envelope.metadata import KINDS
 from labelvault.errors import EnrolmentError, FormatError, LedgerError
 from labelvault.issuer.log import Log
 from labelvault.ledger.checkpoint import issuer_key_name, verify_checkpoint
 from labelvault.ledger.scan import Reading, naming, needed
-from labelvault.ledger.statement import StatedLedger, Statement, write_statement
+from labelvault.ledger.statement import StatedLedger, Statement, statement_lines
 from labelvault.ledger.stating import LedgerView, Question, state
-from labelvault.ledger.verdicts import VERDICTS, Interval, VersionVerdict
-from labelvault.wire.frame import open_frame
+from labelvault.ledger.verdicts import VERDICTS, Interval, Verdicts, VersionVerdict
+from labelvault.wire.frame import Signed, open_frame, sign_message
 from labelvault.wire.messages import Grant
 
 if TYPE_CHECKING:
     from labelvault.client.client import Client
 
 NAMED_SURFACES: Final = ("desk", "contractor")
+HONEY: Final = "honey"
+"""The kind that is told of decoys."""
+_UNKNOWN: Final = "unknown"
+_PAGE: Final = 500
+_IN_ORDER: Final = (
+    "SELECT i.item, i.source, i.name, iif(h.item IS NULL, i.kind, 'honey'), b.name FROM items i"
+    " LEFT JOIN batches b ON b.batch = i.batch LEFT JOIN honey h ON h.item = i.item"
+    " WHERE i.project = ? AND i.source > ? ORDER BY i.source LIMIT ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +90,128 @@ class ItemVerdict:
     versions: tuple[StatedVersion, ...]
 
 
+class StatedItems:
+    """Items and what is stated of them, the worst first, then by project and path.
+
+    There may be millions: each is made when it is asked for, with the name that the catalog has, so only while the
+    client is open.
+    """
+
+    def __init__(
+        self, database: Database, rows: Verdicts, contractors: Mapping[bytes, str], waived: Collection[bytes]
+    ) -> None:
+        self._database, self._rows, self._contractors, self._waived = database, rows, contractors, waived
+        self._projects = _names(database, "projects", "project", rows.projects)
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._strangers: list[tuple[str, bytes, bytes]] = []
+        grouped = groupby(rows, key=lambda row: (row.project, row.item))
+        found = ((*ids, _worst(group)) for ids, group in grouped)
+        while page := list(islice(found, _PAGE)):
+            kinds = _kinds(database, [item for _, item, _ in page])
+            for project, item, verdict in page:
+                kind = kinds.get((project, item))
+                self._counts[verdict, kind or _UNKNOWN] += 1
+                if kind is None:
+                    self._strangers.append((verdict, project, item))
+
+    def __len__(self) -> int:
+        return self._counts.total()
+
+    def __iter__(self) -> Iterator[ItemVerdict]:
+        return chain.from_iterable(map(self.of, VERDICTS))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Which there are: kinds of items, `honey`, and `unknown` for what the catalog does not know."""
+        found = {kind for _, kind in self._counts}
+        return tuple(kind for kind in (*KINDS, HONEY, _UNKNOWN) if kind in found)
+
+    def count(self, verdict: str, kind: str | None = None) -> int:
+        """Return how many have a verdict: of one kind, or all."""
+        return sum(self._counts[verdict, each] for each in (self.kinds if kind is None else (kind,)))
+
+    def of(self, verdict: str) -> Iterator[ItemVerdict]:
+        """Yield those that have a verdict."""
+        left = self.count(verdict)
+        for project, name in sorted(self._projects.items(), key=lambda each: each[1]):
+            after = ""
+            while left:
+                page = self._database.rows(_IN_ORDER, project, after, _PAGE)
+                for item, source, *about in page:
+                    versions = self._rows.of(project, bytes(item))
+                    after = source
+                    if versions and _worst(versions) == verdict:
+                        left -= 1
+                        yield self._item(name, about, versions)
+                if len(page) < _PAGE:
+                    break
+        for its, project, item in self._strangers:
+            if its == verdict:
+                name = self._projects[project]
+                yield self._item(name, (item.hex(), _UNKNOWN, None), self._rows.of(project, item))
+
+    def _item(self, project: str, about: Sequence[Any], rows: Sequence[VersionVerdict]) -> ItemVerdict:
+        name, kind, batch = about
+        versions = tuple(
+            StatedVersion(row.version, row.sealed_at, row.verdict, row.tasks, tuple(map(self._interval, row.intervals)))
+            for row in rows
+        )
+        return ItemVerdict(
+            project, rows[0].item, str(name), str(kind), None if batch is None else str(batch), _worst(rows), versions
+        )
+
+    def _interval(self, each: Interval) -> StatedInterval:
+        whose = each.contractor
+        return StatedInterval(
+            contractor=None if whose is None else self._contractors.get(whose, whose.hex()),
+            tier=each.tier,
+            waived=each.tier == "desk" and (bool(self._waived) if whose is None else whose in self._waived),
+            task=None if each.task is None else _names(self._database, "items", "item", [each.task])[each.task],
+            leases=each.leases,
+            since=each.since,
+            until=each.until,
+            erasure=each.erasure,
+            reason=each.reason,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class ExposureStatement:
     """A signed statement, and what it says by names.
 
     Attributes:
-        statement: what is signed.
-        file: what an auditor is handed: the signed frame and all rows.
+        signed: what is signed.
+        rows: what it signs, by ids.
         surface: as it was asked for: `vendor`, `all`, `desk:NAME`, `contractor:NAME`.
         project: the name of the one project that it is about; None for all.
         contractors: names of those whose keys lay on the surface.
         waived: of these, desks for which presence was ever waived.
-        items: by kind, batch and name, the worst first.
+        items: by project and path, the worst first; to be read while the client is open.
         fingerprint: the client's, for the auditor.
     """
 
-    statement: Statement
-    file: bytes
+    signed: Signed[Statement]
+    rows: Verdicts
     surface: str
     project: str | None
     contractors: tuple[str, ...]
     waived: tuple[str, ...]
-    items: tuple[ItemVerdict, ...]
+    items: StatedItems
     fingerprint: str
+
+    @property
+    def statement(self) -> Statement:
+        """What is signed."""
+        return self.signed.message
+
+    @property
+    def file(self) -> bytes:
+        """What an auditor is handed: the signed frame and all rows; some 250 bytes an item."""
+        return b"".join(statement_lines(self.signed, self.rows))
 
     def totals(self, kind: str | None = None) -> dict[str, int]:
         """Return how many items have each verdict: of one kind, or all."""
-        count = Counter(each.verdict for each in self.items if kind in (None, each.kind))
-        return {verdict: count[verdict] for verdict in VERDICTS}
+        return {verdict: self.items.count(verdict, kind) for verdict in VERDICTS}
 
 
 def make_statement(
@@ -123,13 +228,13 @@ def make_statement(
     names = {record.key: record.name for record in client.contractors()}
     waived = _waived(client) & set(statement.contractors)
     return ExposureStatement(
-        statement=statement,
-        file=write_statement(statement, rows, client.issuer_identity.signer),
+        signed=sign_message(statement, client.issuer_identity.signer),
+        rows=rows,
         surface=surface,
         project=project,
         contractors=tuple(sorted(names.get(each, each.hex()) for each in statement.contractors)),
         waived=tuple(sorted(names.get(each, each.hex()) for each in waived)),
-        items=_named(client, rows, names, waived),
+        items=StatedItems(client.database, rows, names, waived),
         fingerprint=client.fingerprint,
     )
 
@@ -189,46 +294,24 @@ def _waived(client: "Client") -> set[bytes]:
     }
 
 
-def _named(
-    client: "Client", rows: Sequence[VersionVerdict], names: dict[bytes, str], waived: set[bytes]
-) -> tuple[ItemVerdict, ...]:
-    """Return items with the catalog's names; what the catalog does not know keeps its id."""
-    known = {
-        bytes(item): (str(name), str(kind), None if batch is None else str(batch))
-        for item, name, kind, batch in client.database.rows(
-            "SELECT i.item, i.name, iif(h.item IS NULL, i.kind, 'honey'), b.name FROM items i"
-            " LEFT JOIN batches b ON b.batch = i.batch LEFT JOIN honey h ON h.item = i.item"
-        )
-    }
-    projects = {
-        bytes(project): str(name) for project, name in client.database.rows("SELECT project, name FROM projects")
-    }
+def _worst(rows: Iterable[VersionVerdict]) -> str:
+    return min((row.verdict for row in rows), key=VERDICTS.index)
 
-    def name_of(item: bytes | None) -> str | None:
-        return None if item is None else known[item][0] if item in known else item.hex()
 
-    def interval(each: Interval) -> StatedInterval:
-        whose = each.contractor
-        return StatedInterval(
-            contractor=None if whose is None else names.get(whose, whose.hex()),
-            tier=each.tier,
-            waived=each.tier == "desk" and (bool(waived) if whose is None else whose in waived),
-            task=name_of(each.task),
-            leases=each.leases,
-            since=each.since,
-            until=each.until,
-            erasure=each.erasure,
-            reason=each.reason,
-        )
+def _names(database: Database, table: str, key: str, ids: Sequence[bytes]) -> dict[bytes, str]:
+    """Return the catalog's names of projects or items; what it does not know keeps its id."""
+    # Table and column are this module's own words.
+    rows = {each: database.row(f"SELECT name FROM {table} WHERE {key} = ?", each) for each in ids}  # noqa: S608
+    return {each: each.hex() if row is None else str(row[0]) for each, row in rows.items()}
 
-    found = []
-    for (project, item), group in groupby(rows, key=lambda row: (row.project, row.item)):
-        versions = tuple(
-            StatedVersion(row.version, row.sealed_at, row.verdict, row.tasks, tuple(map(interval, row.intervals)))
-            for row in group
-        )
-        name, kind, batch = known.get(item, (item.hex(), "unknown", None))
-        worst = min((each.verdict for each in versions), key=VERDICTS.index)
-        found.append(ItemVerdict(projects.get(project, project.hex()), item, name, kind, batch, worst, versions))
-    found.sort(key=lambda each: (VERDICTS.index(each.verdict), each.project, each.kind, each.batch or "", each.name))
-    return tuple(found)
+
+def _kinds(database: Database, items: Sequence[bytes]) -> dict[tuple[bytes, bytes], str]:
+    """Return the kinds of items by project and item, as far as the catalog knows them."""
+    places = ", ".join("?" * len(items))
+    rows = database.rows(
+        "SELECT i.project, i.item, iif(h.item IS NULL, i.kind, ?) FROM items i"  # noqa: S608
+        f" LEFT JOIN honey h ON h.item = i.item WHERE i.item IN ({places})",
+        HONEY,
+        *items,
+    )
+    return {(bytes(project), bytes(item)): str(kind) for project, item, kind in rows}

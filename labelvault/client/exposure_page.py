@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
+from itertools import islice
 from typing import Final
 
 from labelvault.client.exposure import ExposureStatement, ItemVerdict
@@ -28,7 +29,6 @@ from labelvault.client.exposure_words import (
     where,
     why,
 )
-from labelvault.envelope.metadata import KINDS
 from labelvault.ledger.verdicts import VERDICTS
 
 MAX_ROWS: Final = 2000
@@ -84,7 +84,7 @@ def _head(stated: ExposureStatement) -> Iterator[str]:
 
 def _totals(stated: ExposureStatement) -> Iterator[str]:
     totals = stated.totals()
-    kinds = [kind for kind in (*KINDS, "honey", "unknown") if any(each.kind == kind for each in stated.items)]
+    kinds = stated.items.kinds
     yield "<section><h2>Totals</h2>"
     yield '<svg class="bar" viewBox="0 0 1000 18" preserveAspectRatio="none" aria-hidden="true">'
     left = 0.0
@@ -127,25 +127,26 @@ def _timeline(stated: ExposureStatement) -> Iterator[str]:
 def _details(stated: ExposureStatement) -> Iterator[str]:
     yield "<section><h2>Item by item</h2>"
     for verdict in VERDICTS:
-        items = [each for each in stated.items if each.verdict == verdict]
-        if not items:
+        number = stated.items.count(verdict)
+        if not number:
             continue
-        opened = " open" if verdict in _TOLD and len(items) <= _OPEN_ROWS else ""
+        opened = " open" if verdict in _TOLD and number <= _OPEN_ROWS else ""
         yield f'<details{opened}><summary><span class="chip v-{verdict}"></span>{LABELS[verdict]}: '
-        yield f"{count(len(items), 'item')}</summary><p>{escape(MEANINGS[verdict].capitalize())}.</p>"
+        yield f"{count(number, 'item')}</summary><p>{escape(MEANINGS[verdict].capitalize())}.</p>"
+        items = islice(stated.items.of(verdict), MAX_ROWS)
         yield from _table(items, told=verdict in _TOLD, project=stated.project is None)
-        if len(items) > MAX_ROWS:
-            yield f"<p>… and {count(len(items) - MAX_ROWS, 'more item')}, in the CSV and in the signed file.</p>"
+        if number > MAX_ROWS:
+            yield f"<p>… and {count(number - MAX_ROWS, 'more item')}, in the CSV and in the signed file.</p>"
         yield "</details>"
     yield "</section>"
 
 
-def _table(items: list[ItemVerdict], *, told: bool, project: bool) -> Iterator[str]:
+def _table(items: Iterable[ItemVerdict], *, told: bool, project: bool) -> Iterator[str]:
     columns = ["Item", "Kind", "Batch", *(["Project"] if project else []), "Versions", *(["How"] if told else [])]
     yield '<table class="items"><thead><tr>'
     yield from (f'<th scope="col">{column}</th>' for column in columns)
     yield "</tr></thead><tbody>"
-    for item in items[:MAX_ROWS]:
+    for item in items:
         cells = [item.name, item.kind, item.batch or "", *([item.project] if project else []), str(len(item.versions))]
         yield "<tr>"
         yield from (

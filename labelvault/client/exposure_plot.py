@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Final
 
 from labelvault.client.exposure import ExposureStatement, StatedInterval
+from labelvault.ledger.verdicts import WITH_INTERVALS
 
 SERIES: Final = {
     "desk-waived": "open at a desk, presence waived",
@@ -57,15 +58,20 @@ def timeline(stated: ExposureStatement) -> Timeline:
     length = statement.end - statement.start
     # A window of seconds is not to be a mere line.
     margin = max(length / 3, min(_MARGIN, max(length, _LEAST_MARGIN)))
-    intervals = [each for item in stated.items for version in item.versions for each in version.intervals]
+    versions = [
+        version.intervals
+        for verdict in WITH_INTERVALS
+        for item in stated.items.of(verdict)
+        for version in item.versions
+        if version.intervals
+    ]
     start = statement.start - margin
     # What came after the window is worth showing, as far as it does not press the window together.
-    last = max((each.until for each in intervals if each.reason == "key-taken"), default=statement.end)
+    last = max((each.until for some in versions for each in some if each.reason == "key-taken"), default=statement.end)
     end = max(statement.end + margin, min(last, statement.end + 4 * margin))
     changes = {name: [0] * (_BINS + 1) for name in _ORDER}
-    for item in stated.items:
-        for version in item.versions:
-            _add(changes, _ranked(version.intervals, start, (end - start) / _BINS))
+    for intervals in versions:
+        _add(changes, _ranked(intervals, start, (end - start) / _BINS))
     return Timeline(start, end, {name: list(accumulate(each))[:_BINS] for name, each in changes.items()})
 
 

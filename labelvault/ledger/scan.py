@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from labelvault.crypto.merkle import EMPTY_ROOT, leaf_hash, node_hash
 from labelvault.errors import FormatError
 from labelvault.ledger.entries import Entry, ReceiptEntry, Released, ReleasedItem, Sealed, decode_entry
+from labelvault.ledger.tree import RunningRoot, leaf_hash
 from labelvault.wire.codec import decode_own
 from labelvault.wire.times import from_ms, to_ms
 
@@ -36,25 +36,18 @@ class Reading:
     """What is known of entries that went by one by one; keeps one hash a level of the tree.
 
     Attributes:
-        size: how many.
         latest: of their times; None before the first.
     """
 
     def __init__(self) -> None:
-        self.size = 0
         self.latest: datetime | None = None
-        self._peaks: list[bytes] = []
+        self._tree = RunningRoot()
 
     def through(self, raw: Iterable[bytes]) -> Iterator[bytes]:
         """Pass on each entry's exact bytes, and take them in."""
         latest_ms = -1
         for data in raw:
-            value, size = leaf_hash(data), self.size
-            while size & 1:
-                value = node_hash(self._peaks.pop(), value)
-                size >>= 1
-            self._peaks.append(value)
-            self.size += 1
+            self._tree.add(leaf_hash(data))
             quick = data[_TIME] == _TIME_LEAD
             at_ms = int.from_bytes(data[_TIME_MS], "big") if quick else to_ms(decode_entry(data).at)
             if at_ms > latest_ms:
@@ -62,14 +55,14 @@ class Reading:
             yield data
 
     @property
+    def size(self) -> int:
+        """How many."""
+        return self._tree.size
+
+    @property
     def root(self) -> bytes:
         """RFC 6962 root hash over all so far, 32 bytes."""
-        if not self._peaks:
-            return EMPTY_ROOT
-        value, *rest = reversed(self._peaks)
-        for peak in rest:
-            value = node_hash(peak, value)
-        return value
+        return self._tree.root
 
 
 def naming(raw: Iterable[bytes]) -> Iterator[Entry]:

@@ -9,14 +9,14 @@ import base64
 import binascii
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
 
 from labelvault.errors import FormatError, LedgerError
-from labelvault.ledger.tree import leaf_hash, root_of_leaves
-from labelvault.ledger.verdicts import VERDICTS, VersionVerdict, Window
+from labelvault.ledger.tree import RunningRoot, leaf_hash
+from labelvault.ledger.verdicts import VERDICTS, Verdicts, VersionVerdict, Window
 from labelvault.wire.frame import Signed, Signer, open_frame, parse_frame, sign_message
 from labelvault.wire.messages import Hash32, Id16, Key32
 from labelvault.wire.schema import Between, Count, OneOf, UInt, decode_record, encode_record
@@ -117,18 +117,21 @@ class Statement:
         return Window(frozenset(self.contractors), self.start, self.end, self.project, gaps)
 
 
-def summed(found: Sequence[VersionVerdict]) -> tuple[Totals, bytes]:
+def summed(found: Iterable[VersionVerdict]) -> tuple[Totals, bytes]:
     """Return totals and root over rows, as a statement signs them.
 
     Args:
-        found: from `labelvault.ledger.verdicts.verdicts`, in its order.
+        found: from `labelvault.ledger.verdicts.Verdicts`, in its order.
     """
-    count = Counter(each.verdict for each in found)
-    root = root_of_leaves([leaf_hash(encode_record(each)) for each in found])
-    return Totals(*(count[verdict] for verdict in VERDICTS)), root
+    count: Counter[str] = Counter()
+    tree = RunningRoot()
+    for each in found:
+        count[each.verdict] += 1
+        tree.add(leaf_hash(encode_record(each)))
+    return Totals(*(count[verdict] for verdict in VERDICTS)), tree.root
 
 
-def check_rows(statement: Statement, found: Sequence[VersionVerdict]) -> None:
+def check_rows(statement: Statement, found: Iterable[VersionVerdict]) -> None:
     """Check that rows are the ones that a statement signs: those beside it in its file, or recomputed ones.
 
     Raises:
@@ -138,7 +141,7 @@ def check_rows(statement: Statement, found: Sequence[VersionVerdict]) -> None:
         raise LedgerError("the statement's rows are not those that it signs")
 
 
-def write_statement(statement: Statement, found: Sequence[VersionVerdict], signer: Signer) -> bytes:
+def write_statement(statement: Statement, found: Sequence[VersionVerdict] | Verdicts, signer: Signer) -> bytes:
     """Sign a statement and return its file: JSON lines, the signed frame first, then one row a line.
 
     Raises:
@@ -146,8 +149,14 @@ def write_statement(statement: Statement, found: Sequence[VersionVerdict], signe
         FormatError: a field is out of its bounds.
     """
     check_rows(statement, found)
-    frame = sign_message(statement, signer).data
-    return b"".join([_line("statement", frame), *(_line("row", encode_record(each)) for each in found)])
+    return b"".join(statement_lines(sign_message(statement, signer), found))
+
+
+def statement_lines(signed: Signed[Statement], found: Iterable[VersionVerdict]) -> Iterator[bytes]:
+    """Yield a statement's file line by line; the rows are those that it signs."""
+    yield _line("statement", signed.data)
+    for each in found:
+        yield _line("row", encode_record(each))
 
 
 def read_statement(data: bytes, issuer: bytes) -> tuple[Signed[Statement], tuple[VersionVerdict, ...]]:

@@ -13,7 +13,7 @@ from labelvault.ledger.entries import Entry, Restored
 from labelvault.ledger.exposure import all_contractors, vendor_host
 from labelvault.ledger.statement import MAX_STATED_CONTRACTORS, Gap, StatedLedger, Statement, summed
 from labelvault.ledger.tree import root_of_leaves
-from labelvault.ledger.verdicts import VersionVerdict, Window, verdicts
+from labelvault.ledger.verdicts import Verdicts, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Question:
 
 def state(
     views: Sequence[LedgerView], question: Question, *, client: bytes, certificate: bytes, at: datetime
-) -> tuple[Statement, list[VersionVerdict]]:
+) -> tuple[Statement, Verdicts]:
     """Return the statement that answers a question, and its rows.
 
     Args:
@@ -82,7 +82,7 @@ def state(
     window = Window(
         contractors, question.start, question.end, question.project, tuple((gap.since, gap.until) for gap in gaps)
     )
-    rows = verdicts((entry for view in views for entry in view.needed()), window)
+    rows = Verdicts((entry for view in views for entry in view.needed()), window)
     totals, root = summed(rows)
     latest = views[-1].latest
     statement = Statement(

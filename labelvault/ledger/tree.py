@@ -20,6 +20,7 @@ __all__ = [
     "MAX_SIZE",
     "Node",
     "ReadNode",
+    "RunningRoot",
     "append",
     "consistency_proof",
     "inclusion_proof",
@@ -101,6 +102,37 @@ def root_of_leaves(leaves: Sequence[bytes]) -> bytes:
     for leaf in leaves:
         _check_hash(leaf, "a leaf")
     return merkle_root(leaves)
+
+
+class RunningRoot:
+    """The root over leaves that come one by one, of which one hash a level is kept.
+
+    Attributes:
+        size: leaves so far.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Take the next 32-byte leaf hash."""
+        value, size = leaf, self.size
+        while size & 1:
+            value = node_hash(self._peaks.pop(), value)
+            size >>= 1
+        self._peaks.append(value)
+        self.size += 1
+
+    @property
+    def root(self) -> bytes:
+        """RFC 6962 root hash over all so far, 32 bytes."""
+        if not self._peaks:
+            return EMPTY_ROOT
+        value, *rest = reversed(self._peaks)
+        for peak in rest:
+            value = node_hash(peak, value)
+        return value
 
 
 def inclusion_proof(index: int, size: int, read_node: ReadNode) -> tuple[bytes, ...]:

@@ -2,19 +2,22 @@
 
 `labelvault.ledger.exposure` says which leases a surface could give away; here each item version that was ever sealed
 gets the worst that its leases say of it. Entries come once, from one ledger after another, oldest epoch first; memory
-grows with what was sealed, and with leases of the surface that were not closed for good.
+grows with what was sealed, some hundred bytes a version, and with leases of the surface that were not closed for good.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
+from itertools import pairwise, takewhile
 from typing import Annotated, Final
 
 from labelvault.ledger.entries import Entry, Released, Sealed, Version
 from labelvault.ledger.exposure import Exposure, OpenLeases
 from labelvault.wire.messages import Id16, Key32, Tier
 from labelvault.wire.schema import Count, OneOf, UInt
+from labelvault.wire.times import from_ms, to_ms
 
 VERDICTS: Final = ("exposed", "unknown", "unconfirmed", "after", "closed-before", "elsewhere", "never-opened")
 """From the worst to the best:
@@ -27,6 +30,8 @@ VERDICTS: Final = ("exposed", "unknown", "unconfirmed", "after", "closed-before"
 - `elsewhere`: opened, but never at the surface.
 - `never-opened`: no lease ever named it.
 """
+WITH_INTERVALS: Final = ("exposed", "unknown", "unconfirmed")
+"""Verdicts of what a surface could give away, or may have."""
 MAX_INTERVALS: Final = 200
 """Of one row. Where an item has more, each contractor's are drawn into one of each kind, or even all contractors'."""
 
@@ -96,44 +101,121 @@ class Window:
 
 
 def verdicts(entries: Iterable[Entry], window: Window) -> list[VersionVerdict]:
-    """Return a verdict for every item version that was ever sealed, by project, item and version.
+    """Return a verdict for every item version that was ever sealed; see `Verdicts`."""
+    return list(Verdicts(entries, window))
 
-    Args:
-        entries: all of them, oldest ledger first; or those that `labelvault.ledger.scan.needed` leaves.
-        window: what is asked.
 
-    Raises:
-        FormatError: a time that can't stand on the wire, or a window that ends before it begins.
+# What is kept of a version, in one string of bytes, as there may be millions: sorted, they are in the order of rows,
+# and what was sealed first stands first. Item and version are what leases name it by.
+_ITEM: Final = slice(0, 16)
+_VERSION: Final = slice(16, 24)
+_KEY: Final = slice(0, 24)
+_AT_MS: Final = slice(32, 40)
+_PROJECT: Final = slice(40, 56)
+
+
+class Verdicts:
+    """A verdict for every item version that was ever sealed, by project, item and version.
+
+    Rows are made whenever they are asked for.
     """
-    leases = OpenLeases(window.contractors, window.start, window.end)
-    sealed: dict[tuple[bytes, int], tuple[bytes, datetime]] = {}
-    marks: dict[tuple[bytes, int], int] = {}
-    for entry in entries:
-        match entry:
-            case Sealed():
-                sealed.setdefault((entry.item, entry.version), (entry.project, entry.at))
-            case Released():
-                mark = _mark(entry, window)
-                for item in entry.items:
-                    key = (item.item, item.version)
-                    marks[key] = marks.get(key, 0) | mark
-                    # Lost with a ledger's end, perhaps; what was released is stated all the same.
-                    sealed.setdefault(key, (entry.project, entry.issued_at))
-            case _:
-                pass
-        leases.take(entry)
-    exposures: dict[tuple[bytes, int], list[Exposure]] = {}
-    for exposure in leases.exposures():
-        exposures.setdefault((exposure.item, exposure.version), []).append(exposure)
-    found = []
-    for key, (project, sealed_at) in sorted(sealed.items(), key=lambda each: (each[1][0], *each[0])):
-        if window.project not in (None, project):
-            continue
-        shown = exposures.get(key, [])
-        verdict = _verdict(sealed_at, shown, marks.get(key, 0), window)
-        tasks = len({exposure.task for exposure in shown})
-        found.append(VersionVerdict(project, *key, sealed_at, verdict, tasks, _intervals(shown)))
-    return found
+
+    def __init__(self, entries: Iterable[Entry], window: Window) -> None:
+        """Read ledgers.
+
+        Args:
+            entries: all of them, oldest ledger first; or those that `labelvault.ledger.scan.needed` leaves.
+            window: what is asked.
+
+        Raises:
+            FormatError: a time that can't stand on the wire, or a window that ends before it begins.
+        """
+        self._window = window
+        self._marks: dict[bytes, int] = {}
+        leases = OpenLeases(window.contractors, window.start, window.end)
+        self._sealed = sorted(self._versions(entries, leases))
+        self._exposures: dict[bytes, list[Exposure]] = {}
+        for exposure in leases.exposures():
+            self._exposures.setdefault(_key(exposure.item, exposure.version), []).append(exposure)
+        self._by_project()
+
+    def _versions(self, entries: Iterable[Entry], leases: OpenLeases) -> Iterator[bytes]:
+        number = 0
+        for entry in entries:
+            match entry:
+                case Sealed():
+                    yield _kept(_key(entry.item, entry.version), number, entry.at, entry.project)
+                    number += 1
+                case Released():
+                    mark = _mark(entry, self._window)
+                    for item in entry.items:
+                        key = _key(item.item, item.version)
+                        if key not in self._marks:
+                            # Lost with a ledger's end, perhaps; what was released is stated all the same.
+                            yield _kept(key, number, entry.issued_at, entry.project)
+                            number += 1
+                        self._marks[key] = self._marks.get(key, 0) | mark
+                case _:
+                    pass
+            leases.take(entry)
+
+    def _by_project(self) -> None:
+        """Keep the first that is known of each version, project by project."""
+        wanted = self._window.project
+        before = b""
+        firsts = []
+        for kept in self._sealed:
+            if kept[_KEY] != before:
+                before = kept[_KEY]
+                if wanted in (None, kept[_PROJECT]):
+                    firsts.append(kept)
+        projects = sorted({kept[_PROJECT] for kept in firsts})
+        if len(projects) > 1:
+            places = {project: place for place, project in enumerate(projects)}
+            firsts.sort(key=lambda kept: places[kept[_PROJECT]])
+        self._sealed = firsts
+        ends = [bisect_right(firsts, project, key=lambda kept: kept[_PROJECT]) for project in projects]
+        self._spans = dict(zip(projects, pairwise([0, *ends]), strict=True))
+
+    def __len__(self) -> int:
+        return len(self._sealed)
+
+    def __iter__(self) -> Iterator[VersionVerdict]:
+        return map(self._row, self._sealed)
+
+    @property
+    def projects(self) -> tuple[bytes, ...]:
+        """Whose items there are, 16 bytes each, sorted."""
+        return tuple(self._spans)
+
+    def of(self, project: bytes, item: bytes) -> list[VersionVerdict]:
+        """Return the rows of one item, by version; none if there are none."""
+        begin, end = self._spans.get(project, (0, 0))
+        place = bisect_left(self._sealed, item, begin, end)
+        those = takewhile(lambda kept: kept[_ITEM] == item, map(self._sealed.__getitem__, range(place, end)))
+        return [self._row(kept) for kept in those]
+
+    def _row(self, kept: bytes) -> VersionVerdict:
+        key = kept[_KEY]
+        sealed_at = from_ms(int.from_bytes(kept[_AT_MS], "big"))
+        shown = self._exposures.get(key, ())
+        return VersionVerdict(
+            project=kept[_PROJECT],
+            item=kept[_ITEM],
+            version=int.from_bytes(kept[_VERSION], "big"),
+            sealed_at=sealed_at,
+            verdict=_verdict(sealed_at, shown, self._marks.get(key, 0), self._window),
+            tasks=len({exposure.task for exposure in shown}),
+            intervals=_intervals(shown) if shown else (),
+        )
+
+
+def _key(item: bytes, version: int) -> bytes:
+    return item + version.to_bytes(8, "big")
+
+
+def _kept(key: bytes, number: int, at: datetime, project: bytes) -> bytes:
+    return b"".join((key, number.to_bytes(8, "big"), to_ms(at).to_bytes(8, "big"), project))
 
 
 _HERE: Final = 1

@@ -511,7 +511,8 @@ def test_an_item_does_not_show_its_content(folder: Path) -> None:
 def test_a_row_that_only_shares_a_hash_is_no_repeated_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where hashes say nothing at all, each row is read, once, and true repetitions are still told with both lines."""
     monkeypatch.setattr(importing, "_MARK", 0)
-    write_file(folder, "tasks/w3.jsonl", '{"id": 1}\n{"id": 2}\n{"id": "x"\n{"id": 1}\n{"id": 3}\n{"id": 2}\n{"id": 1}\n')
+    ids = ("1}", "2}", '"x"', "1}", "3}", "2}", "1}")
+    write_file(folder, "tasks/w3.jsonl", "".join(f'{{"id": {each}\n' for each in ids))
     source = ProjectFolder(folder)
     found = [item.source for item in source.items() if item.source.startswith("tasks/w3")]
     assert found == [f"tasks/w3.jsonl#{number}" for number in (1, 2, 3)]

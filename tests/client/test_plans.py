@@ -65,10 +65,10 @@ def test_a_part_of_the_items_is_read_along_an_index(explained, wanted, index):
     """From the item on behind which it begins, in the order that is listed."""
     project = explained.open_client().project("eval")
     first = project.items("task")[0]
-    for after, bound in ((None, "source>"), (first.item, "source>")):
-        steps = plans_of(lambda after=after: project.page(wanted, after, 1))
+    for after in (None, first.item):
+        steps = plans_of(partial(project.page, wanted, after, 1))
         assert_along_indexes(steps)
-        assert any(f"{index} (" in step and bound in step for step in steps), steps
+        assert any(f"{index} (" in step and "source>" in step for step in steps), steps
 
 
 def test_what_the_client_looks_up_is_searched_for(explained):
