@@ -2,6 +2,10 @@
 
 One file, so that a release is one transaction: entry, spent key, counters and answer are durable together, before the
 answer leaves [G5]. No KEK and no key of a person stands in it.
+
+Items and versions, of which there may be millions, lie in the order in which they came: what is sealed together is
+listed and read together, and only their indexes are in the order of random ids. Here that tells nobody anything; at the
+vault it would.
 """
 
 from typing import Final
@@ -24,9 +28,9 @@ CREATE TABLE batches (
   gold INTEGER NOT NULL, revoked_ms INTEGER, UNIQUE (project, gold, name)
 ) WITHOUT ROWID;
 CREATE TABLE items (
-  item BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, kind TEXT NOT NULL, source TEXT NOT NULL,
+  item BLOB NOT NULL PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, kind TEXT NOT NULL, source TEXT NOT NULL,
   name TEXT NOT NULL, batch BLOB REFERENCES batches, version INTEGER, UNIQUE (project, source)
-) WITHOUT ROWID;
+);
 CREATE INDEX items_by_batch ON items (batch, source);
 CREATE TABLE honey (
   item BLOB PRIMARY KEY, project BLOB NOT NULL REFERENCES projects, planted_ms INTEGER NOT NULL
@@ -36,7 +40,7 @@ CREATE TABLE versions (
   item BLOB NOT NULL REFERENCES items, version INTEGER NOT NULL, digest BLOB NOT NULL,
   payload_bytes INTEGER NOT NULL, wrapped BLOB NOT NULL, kek_id BLOB NOT NULL, kek_generation INTEGER NOT NULL,
   source_hash BLOB NOT NULL, metadata BLOB NOT NULL, sealed_ms INTEGER NOT NULL, PRIMARY KEY (item, version)
-) WITHOUT ROWID;
+);
 CREATE TABLE contractors (
   key BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, card BLOB NOT NULL, revoked_ms INTEGER
 ) WITHOUT ROWID;
