@@ -33,6 +33,8 @@ PUBLIC_KEY_BYTES: Final = _MLKEM_PUBLIC_BYTES + _X25519_BYTES
 ENCAPSULATED_BYTES: Final = 1088 + _X25519_BYTES
 OVERHEAD_BYTES: Final = ENCAPSULATED_BYTES + 16
 
+_ANY_X25519: Final = X25519PrivateKey.from_private_bytes(bytes(_X25519_BYTES))
+"""No secret: it only tells low-order points, for which any private key is as good."""
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -114,8 +116,8 @@ def _load_public_key(public_key: bytes) -> MLKEM768X25519PublicKey:
     try:
         mlkem = MLKEM768PublicKey.from_public_bytes(public_key[:_MLKEM_PUBLIC_BYTES])
         x25519 = X25519PublicKey.from_public_bytes(public_key[_MLKEM_PUBLIC_BYTES:])
-        # A low-order point makes every exchange come out as zero, which the library refuses.
-        X25519PrivateKey.generate().exchange(x25519)
+        # A low-order point makes every exchange come out as zero, which the library refuses; so one key will do.
+        _ANY_X25519.exchange(x25519)
     except ValueError as error:
         raise FormatError("not a valid one-time public key") from error
     return MLKEM768X25519PublicKey(mlkem, x25519)
