@@ -58,6 +58,7 @@ class Database:
         """
         self._lock = threading.RLock()
         self._depth = 0
+        self._memo: dict[Any, Any] = {}
         self.after_commit: Callable[[], None] | None = None
         self._name = path.name
         made = None
@@ -123,6 +124,7 @@ class Database:
                 return
             self._run("BEGIN IMMEDIATE", ())
             self._depth = 1
+            self._memo = {}
             try:
                 yield
                 self._run("COMMIT", ())
@@ -135,23 +137,14 @@ class Database:
             if self.after_commit is not None:
                 self.after_commit()
 
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """Inside a transaction, roll back what the block changed when it raises, and nothing else.
+    @property
+    def memo(self) -> dict[Any, Any]:
+        """What those who read something often keep of it until the open transaction ends, as they write it themselves.
 
-        Raises:
-            StoreError: no transaction is open, or SQLite refused.
+        Empty when a transaction begins; outside of one, nothing stays in it.
         """
-        self.execute("SAVEPOINT part")
-        try:
-            yield
-        except BaseException:
-            # After some errors SQLite has rolled the whole transaction back.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO part")
-                self._connection.execute("RELEASE part")
-            raise
-        self.execute("RELEASE part")
+        with self._lock:
+            return self._memo if self._depth else {}
 
     @contextmanager
     def erasing(self) -> Iterator[None]:

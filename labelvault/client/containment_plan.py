@@ -177,7 +177,7 @@ def _granted(client: "Client", contractors: Iterable[ContractorRecord], now: dat
 
 def _drop(client: "Client", contractor: ContractorRecord, now: datetime, *, done: bool) -> DropStep | None:
     rows = client.database.rows(
-        "SELECT a.answer, l.expires_ms FROM leases l JOIN answers a ON a.lease_id = l.lease_id"
+        "SELECT a.answer, l.expires_ms FROM leases l JOIN answers a ON a.request_hash = l.lease_id"
         " JOIN grants g ON g.hash = l.grant_hash"
         " WHERE g.contractor = ? AND l.slot_ended_ms IS NULL AND l.expires_ms > ? AND a.answer IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.lease_id = l.lease_id)",

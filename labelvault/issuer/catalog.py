@@ -56,13 +56,16 @@ def current_version(database: Database, client: bytes, item: bytes) -> CatalogVe
     return None if row is None else _version(client, item, row)
 
 
-def opened_together(database: Database, client: bytes, task: bytes) -> tuple[CatalogVersion, ...]:
+def opened_together(
+    database: Database, client: bytes, task: bytes, known: dict[bytes, CatalogVersion] | None = None
+) -> tuple[CatalogVersion, ...]:
     """Return a task's current version and all that it requires, the task first.
 
     Args:
         database: open `client.db`.
         client: the client's id, 32 bytes.
         task: the task's item id.
+        known: required items that were found in the same transaction already; further ones are added.
 
     Raises:
         FormatError: something required is missing, of another project, of a kind that can't be required, nested
@@ -71,18 +74,18 @@ def opened_together(database: Database, client: bytes, task: bytes) -> tuple[Cat
     first = current_version(database, client, task)
     if first is None:
         raise FormatError("the task has no current version")
-    found = {task: first}
+    found, known = {task: first}, {} if known is None else known
     level = [first]
     for _ in range(MAX_REQUIRES_DEPTH):
         wanted = [item for version in level for item in version.metadata.requires if item not in found]
         level = []
         for item in dict.fromkeys(wanted):
-            version = current_version(database, client, item)
+            version = known.get(item) or current_version(database, client, item)
             if version is None or version.header.project != first.header.project:
                 raise FormatError("a required item is missing")
             if version.metadata.kind not in REQUIRABLE_KINDS:
                 raise FormatError(f"a {version.metadata.kind} can't be required")
-            found[item] = version
+            found[item] = known[item] = version
             level.append(version)
     if any(item not in found for version in level for item in version.metadata.requires):
         raise FormatError(f"requirements nest deeper than {MAX_REQUIRES_DEPTH}")

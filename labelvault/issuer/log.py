@@ -42,8 +42,12 @@ class Log:
 
     def size(self) -> int:
         """Return how many entries there are."""
-        row = self._database.row("SELECT max(number) FROM ledger_entries WHERE epoch = ?", self.epoch)
-        return 0 if row is None or row[0] is None else int(row[0]) + 1
+        memo, name = self._database.memo, (Log, self.epoch)
+        if name not in memo:
+            (newest,) = self._database.rows("SELECT max(number) FROM ledger_entries WHERE epoch = ?", self.epoch)[0]
+            memo[name] = 0 if newest is None else newest + 1
+        size: int = memo[name]
+        return size
 
     def read_node(self, level: int, position: int) -> bytes:
         """Return a stored tree node; see `labelvault.ledger.tree`.
@@ -51,6 +55,9 @@ class Log:
         Raises:
             LedgerError: it is missing.
         """
+        found = self._database.memo.get((Log, self.epoch, level, position))
+        if found is not None:
+            return bytes(found)
         row = self._database.row(
             "SELECT hash FROM ledger_nodes WHERE epoch = ? AND level = ? AND position = ?", self.epoch, level, position
         )
@@ -72,11 +79,19 @@ class Log:
 
     def append_raw(self, data: bytes) -> Position:
         """Add an entry by its exact bytes, as it was encoded, or as another copy of this ledger has it."""
-        size, leaf = self.size(), leaf_hash(data)
-        self._database.execute("INSERT INTO ledger_entries VALUES (?, ?, ?)", self.epoch, size, data)
-        for node in append(size, leaf, self.read_node):
-            place = (self.epoch, node.level, node.index)
-            self._database.execute("INSERT INTO ledger_nodes VALUES (?, ?, ?, ?)", *place, node.hash)
+        size, leaf, epoch = self.size(), leaf_hash(data), self.epoch
+        made = append(size, leaf, self.read_node)
+        self._database.execute("INSERT INTO ledger_entries VALUES (?, ?, ?)", epoch, size, data)
+        self._database.execute_many(
+            "INSERT INTO ledger_nodes VALUES (?, ?, ?, ?)",
+            [(epoch, each.level, each.index, each.hash) for each in made],
+        )
+        memo = self._database.memo
+        memo[Log, epoch] = size + 1
+        # Of what is covered by another node, neither an append nor the newest root asks any more.
+        for node in made[:-1]:
+            memo.pop((Log, epoch, node.level, node.index - 1), None)
+        memo[Log, epoch, made[-1].level, made[-1].index] = made[-1].hash
         return Position(size, leaf)
 
     def extend(self, entries: Sequence[Entry]) -> None:
@@ -97,6 +112,7 @@ class Log:
             "INSERT INTO ledger_nodes VALUES (?, ?, ?, ?)",
             [(self.epoch, *place, hash) for place, hash in nodes.items()],
         )
+        self._database.memo.pop((Log, self.epoch), None)
 
     def sign(self, name: str, signer: Signer) -> str:
         """Sign a checkpoint over all entries, and keep it as the newest.

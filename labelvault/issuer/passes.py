@@ -1,7 +1,21 @@
-"""What one pass of an issuer over its mailbox did."""
+"""One pass of an issuer over its mailbox: how answers leave, once they are durable, and what it did."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from labelvault.errors import FormatError
+from labelvault.relay.protocol import Relay, Reply
+from labelvault.wire.answers import Submission
+from labelvault.wire.frame import parse_frame
+from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
+from labelvault.wire.messages import Lease, OpenRequest, Receipt
+from labelvault.wire.schema import decode_record
+
+RETURNED: Final = frozenset({Receipt.TYPE, Submission.TYPE})
+"""What contractors send back, as against what asks for something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +65,52 @@ def report_of(tally: Counter[str]) -> AnswerReport:
         tally["prekeys"],
         counts("alarm "),
     )
+
+
+def is_returned(data: bytes) -> bool:
+    """Tell whether a message claims to be a receipt or a submission."""
+    try:
+        return parse_frame(data).type in RETURNED
+    except FormatError:
+        return False
+
+
+def reply_to(
+    relay: Relay, client: ClientId, taken: Sequence[tuple[int, bytes]], answers: Sequence[bytes | None], now: datetime
+) -> int:
+    """Post the answers to messages of a client's issuer, and acknowledge those; return how many were not taken.
+
+    Args:
+        relay: reaches the vault.
+        client: 32 bytes.
+        taken: (number, message).
+        answers: one for each, durable already; None where there is none.
+        now: the issuer's time.
+
+    Raises:
+        RelayError, StoreError: the vault can't be reached, or fails; some may be posted already.
+    """
+    if not taken:
+        return 0
+    refused = relay.reply(issuer_mailbox(client), [_reply(client, *each) for each in zip(taken, answers, strict=True)])
+    # A full mailbox is its owner's affair: the others are served, and the next pass tries this one again.
+    over = [Reply(taken[at][0]) for at in refused if _is_over(taken[at][1], answers[at] or b"", now)]
+    if over:
+        relay.reply(issuer_mailbox(client), over)
+    return len(refused)
+
+
+def _reply(client: ClientId, message: tuple[int, bytes], answer: bytes | None) -> Reply:
+    number, data = message
+    if answer is None:
+        return Reply(number)
+    return Reply(number, contractor_mailbox(client, parse_frame(data).signer), answer)
+
+
+def _is_over(data: bytes, answer: bytes, now: datetime) -> bool:
+    """Tell whether an answer that could not be delivered needs no further pass."""
+    # Leases wait, as few as their grant allows. Denials don't: who fills his own mailbox could fill ours with them,
+    # under dates far ahead.
+    if parse_frame(answer).type != Lease.TYPE:
+        return True
+    return decode_record(OpenRequest, parse_frame(data).body).expires_at <= now

@@ -50,11 +50,12 @@ CREATE TABLE grants (
   contractor BLOB NOT NULL REFERENCES contractors, frame BLOB NOT NULL, revoked_ms INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE leases (
-  lease_id BLOB PRIMARY KEY, grant_hash BLOB NOT NULL REFERENCES grants, item BLOB NOT NULL,
-  version INTEGER NOT NULL,
+  lease_id BLOB PRIMARY KEY, grant_hash BLOB NOT NULL REFERENCES grants, number INTEGER NOT NULL,
+  item BLOB NOT NULL, version INTEGER NOT NULL,
   issued_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, slot_ended_ms INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX leases_by_grant ON leases (grant_hash, issued_ms);
+CREATE INDEX leases_by_grant ON leases (grant_hash, issued_ms, number);
+CREATE INDEX leases_open ON leases (grant_hash, expires_ms) WHERE slot_ended_ms IS NULL;
 CREATE TABLE receipts (
   lease_id BLOB NOT NULL REFERENCES leases, event TEXT NOT NULL, hash BLOB NOT NULL, received_ms INTEGER NOT NULL,
   PRIMARY KEY (lease_id, event)
@@ -75,9 +76,9 @@ CREATE TABLE collections (
 );
 CREATE TABLE spent_keys (key_hash BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE answers (
-  request_hash BLOB PRIMARY KEY, grant_hash BLOB NOT NULL, lease_id BLOB, answer BLOB, keep_ms INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX answers_by_grant ON answers (grant_hash);
+  request_hash BLOB NOT NULL UNIQUE, lease_id BLOB, answer BLOB, keep_ms INTEGER NOT NULL
+);
+CREATE INDEX answers_by_end ON answers (keep_ms);
 CREATE TABLE prekey_bundles (
   hash BLOB PRIMARY KEY, contractor BLOB NOT NULL REFERENCES contractors, expires_ms INTEGER NOT NULL,
   frame BLOB NOT NULL

@@ -27,7 +27,7 @@ from labelvault.issuer.alarms import Alarms
 from labelvault.issuer.authorize import PrekeyUse, asked, authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
 from labelvault.issuer.log import Log
-from labelvault.issuer.passes import AnswerReport, report_of
+from labelvault.issuer.passes import RETURNED, AnswerReport, is_returned, reply_to, report_of
 from labelvault.issuer.receiving import Receiving
 from labelvault.issuer.release import IssuerIdentity, release, released_entry
 from labelvault.issuer.state import State
@@ -38,16 +38,15 @@ from labelvault.relay.protocol import Relay
 from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.answers import Submission
 from labelvault.wire.frame import Frame, Signed, open_parsed, parse_frame, sign_message
-from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
-from labelvault.wire.messages import Denial, Lease, OpenRequest, Receipt
-from labelvault.wire.schema import decode_record
+from labelvault.wire.ids import ClientId, issuer_mailbox
+from labelvault.wire.messages import Denial, OpenRequest, Receipt
 from labelvault.wire.times import truncate
 
 _FETCH_LIMIT: Final = 100
 _MAX_PAGES: Final = 100
 """A pass ends after as many messages as a mailbox holds, also if a vault makes up ever more of them."""
 _AWAY_MAX_S: Final = 10.0
-_RETURNED: Final = frozenset({Receipt.TYPE, Submission.TYPE})
+_PRUNE_EVERY_S: Final = 60.0
 _WAIT_S: Final = 1.0
 """How long a vault may keep the question for messages open, so that it need not be asked many times a second."""
 
@@ -106,6 +105,7 @@ class Issuer:
         self._unwrapped: dict[tuple[bytes, int], Kek] = {}
         self._tally: Counter[str] = Counter()
         self._recorded = False
+        self._prune_s = 0.0
 
     def close(self) -> None:
         """Drop the KEKs, and close database and relay."""
@@ -159,6 +159,8 @@ class Issuer:
         Raises:
             ClockError, GrantExpiredError, StoreError: as `handle`; nothing of any message was recorded.
         """
+        if not messages:
+            return []
         tally = self._tally.copy()
         try:
             with self._database.transaction():
@@ -177,23 +179,29 @@ class Issuer:
             frame = parse_frame(data)
             if not self._state.is_enrolled(frame.signer):
                 raise _Junk
-            with self._database.savepoint():
-                if frame.type in _RETURNED:
-                    return self._take(data, frame)
-                if frame.type == PrekeyBundle.TYPE:
-                    self._keep_prekeys(open_parsed(frame, data, PrekeyBundle, frame.signer))
-                    return None
-                return self._request(open_parsed(frame, data, OpenRequest, frame.signer))
+            # What is refused as junk below has changed nothing but the clock.
+            if frame.type in RETURNED:
+                return self._take(data, frame)
+            if frame.type == PrekeyBundle.TYPE:
+                self._keep_prekeys(open_parsed(frame, data, PrekeyBundle, frame.signer))
+                return None
+            return self._request(open_parsed(frame, data, OpenRequest, frame.signer))
         except (FormatError, SignatureError, _Junk):
             self._tally["junk"] += 1
             return None
 
     def _now(self) -> datetime:
-        now = self._state.tick(self._clock())
-        certificate = self._identity.certificate.message
-        if not certificate.not_before <= now < certificate.expires_at:
-            raise GrantExpiredError("the issuer's certificate is not valid now; the client has to certify it anew")
-        return now
+        """Return the time of all that the open transaction does."""
+        memo = self._database.memo
+        if "now" not in memo:
+            now = self._state.tick(self._clock())
+            certificate = self._identity.certificate.message
+            if not certificate.not_before <= now < certificate.expires_at:
+                raise GrantExpiredError("the issuer's certificate is not valid now; the client has to certify it anew")
+            self._forget()
+            memo["now"] = now
+        found: datetime = memo["now"]
+        return found
 
     def _request(self, request: Signed[OpenRequest]) -> bytes:
         if request.message.client != self._client:
@@ -226,8 +234,9 @@ class Issuer:
         if grant is None:
             raise DeniedError("unknown")
         authorized = authorize(request, grant, self._state.usage(what, grant, now), now)
-        versions = opened_together(self._database, self._client, what.item)
-        self._forget()
+        versions = opened_together(
+            self._database, self._client, what.item, self._database.memo.setdefault("catalog", {})
+        )
         entry = released_entry(authorized, versions)
         # Position first, so that the lease can name its entry; the entry is written only once the lease is made, and
         # both are in this one transaction.
@@ -278,16 +287,15 @@ class Issuer:
 
     def _take(self, data: bytes, frame: Frame) -> bytes | None:
         """Take a receipt or a submission of an enrolled key."""
-        now = self._now()
         if frame.type == Receipt.TYPE:
-            taken = self._receiving.receipt(open_parsed(frame, data, Receipt, frame.signer), now)
+            taken = self._receiving.receipt(open_parsed(frame, data, Receipt, frame.signer), self._now())
             if taken is None:
                 raise _Junk
             if taken.outcome == "recorded":
                 self._checkpoint()
                 self._tally["receipts"] += 1
             return taken.ack
-        answered = self._receiving.submission(open_parsed(frame, data, Submission, frame.signer), now)
+        answered = self._receiving.submission(open_parsed(frame, data, Submission, frame.signer), self._now())
         if answered.outcome != "repeated":
             self._tally[f"submission {answered.outcome}"] += 1
         return answered.ack
@@ -339,11 +347,10 @@ class Issuer:
                 break
             wait_s = 0.0
             after = messages[-1][0]
-            taken = [each for each in messages if release or _is_returned(each[1])]
+            taken = [each for each in messages if release or is_returned(each[1])]
             answers = self.handle_all([data for _, data in taken])
-            for (number, data), answer in zip(taken, answers, strict=True):
-                if answer is None or self._delivered(answer, parse_frame(data).signer) or self._is_over(data, answer):
-                    self._relay.ack(mailbox, number)
+            if undelivered := reply_to(self._relay, self._client, taken, answers, self._clock()):
+                self._tally["undelivered"] += undelivered
         self._settle()
         self._announce()
         return report_of(self._tally)
@@ -355,29 +362,17 @@ class Issuer:
                 self.ahead.post_status()
                 self._alarms.announced()
 
-    def _delivered(self, answer: bytes, contractor: bytes) -> bool:
-        try:
-            self._relay.post(contractor_mailbox(self._client, contractor), answer)
-        except StoreError:
-            # A full mailbox is its owner's affair: the others are served, and the next pass tries this one again.
-            self._tally["undelivered"] += 1
-            return False
-        return True
-
-    def _is_over(self, data: bytes, answer: bytes) -> bool:
-        """Tell whether an answer that could not be delivered needs no further pass."""
-        # Leases wait, as few as their grant allows. Denials don't: who fills his own mailbox could fill ours with them,
-        # under dates far ahead.
-        if parse_frame(answer).type != Lease.TYPE:
-            return True
-        return decode_record(OpenRequest, parse_frame(data).body).expires_at <= self._clock()
-
     def _settle(self) -> None:
         self._forget()
+        due = bool(self._tally) and time.monotonic() >= self._prune_s
+        if not (due or self._tally["junk"]):
+            return
         with self._database.transaction():
             self._state.count_junk(self._tally["junk"])
-            if self._tally:
+            if due:
                 self._state.prune(self._state.tick(self._clock()))
+        if due:
+            self._prune_s = time.monotonic() + _PRUNE_EVERY_S
 
     def run(
         self,
@@ -425,11 +420,3 @@ class Issuer:
             # A vault that kept the question open, or had messages, is asked again at once.
             if not report.handled and time.monotonic() - asked_s < poll_s:
                 stop.wait(poll_s)
-
-
-def _is_returned(data: bytes) -> bool:
-    """Tell whether a message claims to be a receipt or a submission."""
-    try:
-        return parse_frame(data).type in _RETURNED
-    except FormatError:
-        return False

@@ -21,6 +21,22 @@ from labelvault.wire.times import from_ms, to_ms, truncate
 _SPENT_LABEL: Final = b"labelvault/v1/spent-key\0"
 _HOUR_MS: Final = 3_600_000
 _KEPT_GRANTS: Final = 1000
+_KEPT_ENROLLED: Final = 100_000
+# Leases of a grant are numbered as they are issued, and the issuer's time never runs backwards. So the number of the
+# last one by some time says how many there were, and only those that are open are counted.
+_USAGE: Final = (
+    "SELECT coalesce(g.revoked_ms, c.revoked_ms, p.revoked_ms) IS NOT NULL, p.frozen,"
+    " coalesce((SELECT number FROM leases WHERE grant_hash = ?1 ORDER BY issued_ms DESC, number DESC LIMIT 1), 0),"
+    " coalesce((SELECT number FROM leases WHERE grant_hash = ?1 AND issued_ms <= ?2"
+    " ORDER BY issued_ms DESC, number DESC LIMIT 1), 0),"
+    " (SELECT count(*) FROM leases WHERE grant_hash = ?1 AND slot_ended_ms IS NULL AND expires_ms > ?3)"
+    " FROM grants g JOIN contractors c ON c.key = g.contractor JOIN projects p ON p.project = g.project"
+    " WHERE g.hash = ?1"
+)
+_INSERT_LEASE: Final = (
+    "INSERT INTO leases SELECT ?2, ?1, 1 + coalesce((SELECT number FROM leases WHERE grant_hash = ?1"
+    " ORDER BY issued_ms DESC, number DESC LIMIT 1), 0), ?3, ?4, ?5, ?6, NULL"
+)
 MAX_KEPT_BUNDLES: Final = 200
 """Of one contractor: 10,000 prekeys that wait to be used."""
 
@@ -92,6 +108,7 @@ class State:
         self._identity_key = identity_key
         self._certificate = certificate
         self._verified: dict[bytes, Signed[Grant]] = {}
+        self._enrolled: set[bytes] = set()
 
     def tick(self, reading: datetime) -> datetime:
         """Return the issuer's time, which never runs backwards, and remember it.
@@ -127,7 +144,13 @@ class State:
 
     def is_enrolled(self, contractor: bytes) -> bool:
         """Tell whether a contractor key was ever enrolled."""
-        return self._database.row("SELECT 1 FROM contractors WHERE key = ?", contractor) is not None
+        if contractor in self._enrolled:
+            return True
+        found = self._database.row("SELECT 1 FROM contractors WHERE key = ?", contractor) is not None
+        # What was ever true stays true.
+        if found and len(self._enrolled) < _KEPT_ENROLLED:
+            self._enrolled.add(contractor)
+        return found
 
     def grant(self, grant_hash: bytes) -> Signed[Grant] | None:
         """Return a grant of our own state; one that isn't there is refused, however well signed.
@@ -164,32 +187,22 @@ class State:
     def usage(self, asked: Asked, grant: Signed[Grant], now: datetime) -> Usage:
         """Return what `authorize` needs to know of this moment."""
         now_ms = to_ms(now)
-        revoked, frozen = self._database.rows(
-            "SELECT coalesce(g.revoked_ms, c.revoked_ms, p.revoked_ms), p.frozen FROM grants g"
-            " JOIN contractors c ON c.key = g.contractor JOIN projects p ON p.project = g.project"
-            " WHERE g.hash = ?",
-            grant.hash,
-        )[0]
-        total, recent, open_ = self._database.rows(
-            "SELECT count(*), coalesce(sum(issued_ms > ?), 0),"
-            " coalesce(sum(slot_ended_ms IS NULL AND expires_ms > ?), 0) FROM leases WHERE grant_hash = ?",
-            now_ms - _HOUR_MS,
-            now_ms,
-            grant.hash,
-        )[0]
-        accept_from = self._database.meta("accept_from_ms")
+        revoked, frozen, total, before, open_ = self._database.rows(_USAGE, grant.hash, now_ms - _HOUR_MS, now_ms)[0]
+        memo = self._database.memo
+        if "accept_from" not in memo:
+            memo["accept_from"] = from_ms(int.from_bytes(self._database.meta("accept_from_ms") or b"", "big"))
         return Usage(
             issuer=self._certificate.issuer,
             epoch=self._certificate.epoch,
             certified_until=self._certificate.expires_at,
-            accept_from=from_ms(int.from_bytes(accept_from or b"", "big")),
-            grant_revoked=revoked is not None,
+            accept_from=memo["accept_from"],
+            grant_revoked=bool(revoked),
             frozen=bool(frozen),
             key_spent=self.key_spent(asked.one_time_key),
             task=task_facts(self._database, asked.item),
             open_leases=open_,
             total_leases=total,
-            released_last_hour=recent,
+            released_last_hour=total - before,
             replaces=self._live_lease(asked.replaces, now_ms),
         )
 
@@ -213,6 +226,8 @@ class State:
 
         A lease is handed out again only while it lives and nothing of its grant is revoked or frozen.
         """
+        if self._database.row("SELECT 1 FROM answers WHERE request_hash = ?", request_hash) is None:
+            return None
         row = self._database.row(
             "SELECT a.answer FROM answers a"
             " LEFT JOIN leases l ON l.lease_id = a.lease_id LEFT JOIN grants g ON g.hash = l.grant_hash"
@@ -223,10 +238,7 @@ class State:
             request_hash,
             to_ms(now),
         )
-        if row is not None:
-            return StoredAnswer(None if row[0] is None else bytes(row[0]))
-        seen = self._database.row("SELECT 1 FROM answers WHERE request_hash = ?", request_hash)
-        return None if seen is None else StoredAnswer(None)
+        return StoredAnswer(None if row is None or row[0] is None else bytes(row[0]))
 
     def record_release(self, authorized: Authorized, version: int, answer: bytes) -> None:
         """Remember a release: lease, spent key, stored answer, and the slot that a renewal takes over.
@@ -236,40 +248,34 @@ class State:
             version: of the task, which the lease opens.
             answer: the lease's frame.
         """
-        asked, issued_ms = authorized.asked, to_ms(authorized.issued_at)
-        expires_ms = to_ms(authorized.expires_at)
+        asked, expires_ms = authorized.asked, to_ms(authorized.expires_at)
         if authorized.replaces is not None:
             self._end_slot(authorized.replaces.lease_id, authorized.issued_at)
         self._database.execute(
-            "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, NULL)",
-            asked.lease_id,
+            _INSERT_LEASE,
             authorized.grant.hash,
+            asked.lease_id,
             asked.item,
             version,
-            issued_ms,
+            to_ms(authorized.issued_at),
             expires_ms,
         )
         self._spend(asked.one_time_key)
         keep_ms = max(expires_ms, to_ms(asked.expires_at))
         # What was issued ahead is kept like an answer: issuing again with the same prekey gives the same lease.
-        self._keep_answer(asked.lease_id, authorized.grant.hash, asked.lease_id, answer, keep_ms)
+        self._keep_answer(asked.lease_id, asked.lease_id, answer, keep_ms)
 
     def record_denial(self, request: Signed[OpenRequest], answer: bytes) -> None:
         """Remember a denial: it spends the request's one-time key, and the same request gets the same answer."""
-        message = request.message
-        self._spend(message.one_time_key)
-        self._keep_answer(request.hash, message.grant_hash, None, answer, to_ms(message.expires_at))
+        self._spend(request.message.one_time_key)
+        self._keep_answer(request.hash, None, answer, to_ms(request.message.expires_at))
 
     def _spend(self, one_time_key: bytes) -> None:
         spent = tagged_hash(_SPENT_LABEL, one_time_key)
         self._database.execute("INSERT OR IGNORE INTO spent_keys VALUES (?)", spent)
 
-    def _keep_answer(
-        self, request_hash: bytes, grant_hash: bytes, lease_id: bytes | None, answer: bytes, keep_ms: int
-    ) -> None:
-        self._database.execute(
-            "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", request_hash, grant_hash, lease_id, answer, keep_ms
-        )
+    def _keep_answer(self, request_hash: bytes, lease_id: bytes | None, answer: bytes, keep_ms: int) -> None:
+        self._database.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", request_hash, lease_id, answer, keep_ms)
 
     def lease(self, lease_id: bytes) -> LeaseRow | None:
         """Return a lease of our own records."""
@@ -345,7 +351,7 @@ class State:
             lease_id,
         )
         # The row stays until the request itself has expired, so that a replay is told from a fresh request.
-        self._database.execute("UPDATE answers SET answer = NULL WHERE lease_id = ?", lease_id)
+        self._database.execute("UPDATE answers SET answer = NULL WHERE request_hash = ?", lease_id)
 
     def count_junk(self, count: int) -> None:
         """Add to the one counter that junk leaves behind: a flood grows nothing else."""

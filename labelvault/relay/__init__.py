@@ -6,10 +6,10 @@ Clients and contractors hold a `Relay` and never a store. May import: `labelvaul
 
 from labelvault.errors import RelayError, StoreError
 from labelvault.relay.local import LocalRelay
-from labelvault.relay.protocol import ItemPart, Relay, StoredItem
+from labelvault.relay.protocol import ItemPart, Relay, Reply, StoredItem
 from labelvault.stores import open_store
 
-__all__ = ["ItemPart", "LocalRelay", "Relay", "StoredItem", "open_relay"]
+__all__ = ["ItemPart", "LocalRelay", "Relay", "Reply", "StoredItem", "open_relay"]
 
 
 def open_relay(address: str, *, token: str | None = None) -> Relay:

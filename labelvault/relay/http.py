@@ -43,7 +43,7 @@ from labelvault.stores.checks import (
     split,
     whole,
 )
-from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_PAYLOAD_BYTES, ItemPart, StoredItem
+from labelvault.stores.values import MAX_BATCH_ITEMS, MAX_PAYLOAD_BYTES, ItemPart, Reply, StoredItem
 from labelvault.wire.ids import KEY_ID_BYTES
 from labelvault.wire.items import LEAF_BYTES
 from labelvault.wire.schema import decode_record
@@ -206,6 +206,20 @@ class HttpRelay:
         check_int(number, "a message number")
         call = Call("POST", f"{_mailbox_path(mailbox)}/{number}/ack", 0, _sized(0))
         body_of(self._send(call, "acknowledging a message"), 204)
+
+    def reply(self, mailbox: bytes, replies: Sequence[Reply]) -> list[int]:
+        """Post answers, and stop delivering what they answer, one by one; see `Relay`."""
+        refused = []
+        for at, each in enumerate(replies):
+            try:
+                if each.message is not None:
+                    self.post(each.to, each.message)
+            except StoreError:
+                refused.append(at)
+                continue
+            if each.number is not None:
+                self.ack(mailbox, each.number)
+        return refused
 
     def close(self) -> None:
         """Close the connections; see `Relay`."""

@@ -1,4 +1,4 @@
-"""How an actor reaches the vault: six operations on sealed bytes, and no way to its store.
+"""How an actor reaches the vault: a few operations on sealed bytes, and no way to its store.
 
 Whatever comes back is untrusted: item bytes count once they give a digest from a lease or catalog, messages
 once their signature fits a key that the receiver already trusts.
@@ -12,10 +12,19 @@ from labelvault.stores.values import (
     MAX_PAYLOAD_BYTES,
     MAX_STREAM_PAYLOAD_BYTES,
     ItemPart,
+    Reply,
     StoredItem,
 )
 
-__all__ = ["MAX_MESSAGE_BYTES", "MAX_PAYLOAD_BYTES", "MAX_STREAM_PAYLOAD_BYTES", "ItemPart", "Relay", "StoredItem"]
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_STREAM_PAYLOAD_BYTES",
+    "ItemPart",
+    "Relay",
+    "Reply",
+    "StoredItem",
+]
 
 
 class Relay(Protocol):
@@ -113,6 +122,19 @@ class Relay(Protocol):
 
     def ack(self, mailbox: bytes, number: int) -> None:
         """Stop delivering a message. Acking again, or what is not there, changes nothing."""
+        ...
+
+    def reply(self, mailbox: bytes, replies: Sequence[Reply]) -> list[int]:
+        """Post what answers messages of one mailbox, and stop delivering those; return positions of refused ones.
+
+        Each as by `post` and `ack`; what a mailbox refuses is left out, and the message that it answers goes on
+        waiting. A vault on this machine does all in one transaction, over HTTP each is one of its own: after an error,
+        those before it may be done.
+
+        Args:
+            mailbox: 32 bytes, whose messages are answered.
+            replies: in the order in which they are posted.
+        """
         ...
 
     def close(self) -> None:

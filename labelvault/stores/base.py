@@ -4,7 +4,8 @@ Every operation is atomic, durable when it returns, and idempotent: done again w
 lost answer it changes nothing more. `tests/stores/conformance.py` holds each backend to this page.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from labelvault.stores.values import (
     Purged,
     Queue,
     ReceiptEntry,
+    Reply,
     StoredItem,
     StoreStatus,
     TaskState,
@@ -116,10 +118,28 @@ class Store(Protocol):
         """
         ...
 
+    def watch(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Lend, for a short time, a question that is cheap to ask: may anything have changed since it was asked last?
+
+        For whoever waits for a message. The first answer is yes.
+        """
+        ...
+
     def ack(self, mailbox: bytes, number: int) -> None:
         """Stop delivering a message; it stays until a purge. Acking what is not there changes nothing.
 
         Nor does acking a held lease or a status.
+        """
+        ...
+
+    def reply(self, mailbox: bytes, replies: Sequence[Reply], now: datetime) -> list[int]:
+        """Post what answers messages of one mailbox, and stop delivering those, all in one transaction.
+
+        Each as by `post` and `ack`, one after the other; but what a mailbox refuses is left out, and the message that
+        it answers goes on waiting.
+
+        Returns:
+            Positions in `replies` of what was refused.
         """
         ...
 

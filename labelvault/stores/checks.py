@@ -214,6 +214,40 @@ def parse_ack(message: bytes) -> Signed[Ack] | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message that can be posted, and what it is to a store, if anything. `check_post` makes it."""
+
+    mailbox: bytes
+    message: bytes = field(repr=False)
+    receipt: Signed[Receipt] | None = None
+    lease: LeaseOuter | None = None
+    status: PostedStatus | None = None
+    ack: Signed[Ack] | None = None
+
+
+def check_post(mailbox: bytes, message: bytes) -> Posted:
+    """Look at a message that is to be posted.
+
+    Raises:
+        FormatError: mailbox or message are out of bounds.
+    """
+    check_message(mailbox, message)
+    try:
+        kind = parse_frame(message).type
+    except FormatError:
+        kind = ""
+    # What says that it is something else is verified as nothing else.
+    return Posted(
+        mailbox,
+        message,
+        receipt=parse_receipt(message) if kind == Receipt.TYPE else None,
+        lease=parse_lease(mailbox, message) if kind == Lease.TYPE else None,
+        status=parse_status(mailbox, message) if kind == Status.TYPE else None,
+        ack=parse_ack(message) if kind == Ack.TYPE else None,
+    )
+
+
 def check_id(value: object, what: str, size: int = ID_BYTES) -> None:
     """Refuse anything but `size` bytes."""
     if not isinstance(value, bytes) or len(value) != size:

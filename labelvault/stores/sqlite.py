@@ -1,12 +1,11 @@
 """The SQLite store: items and mailboxes in one file, large payloads beside it, for any processes on one machine.
 
 WAL with synchronous=FULL: what was acknowledged survives a power cut. This module checks arguments and draws
-the transactions; `sqlite_items`, `sqlite_claims` and `sqlite_check` hold what happens within them.
+the transactions; `sqlite_items`, `sqlite_messages`, `sqlite_claims` and `sqlite_check` hold what happens within them.
 """
 
-import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Final
 
 from labelvault.crypto.merkle import leaf_hash
 from labelvault.errors import StoreError
-from labelvault.stores import sqlite_acks, sqlite_check, sqlite_claims, sqlite_held, sqlite_items
+from labelvault.stores import sqlite_acks, sqlite_check, sqlite_claims, sqlite_held, sqlite_items, sqlite_messages
 from labelvault.stores.checks import (
     HOUR_S,
     MINUTE_S,
@@ -23,17 +22,12 @@ from labelvault.stores.checks import (
     check_int,
     check_items,
     check_key,
-    check_message,
     check_owner,
     check_page,
+    check_post,
     check_stream,
     coarse,
-    message_hash,
     milliseconds,
-    parse_ack,
-    parse_lease,
-    parse_receipt,
-    parse_status,
     split,
     whole,
 )
@@ -50,6 +44,7 @@ from labelvault.stores.values import (
     Purged,
     Queue,
     ReceiptEntry,
+    Reply,
     StoredItem,
     StoreStatus,
     TaskState,
@@ -148,38 +143,29 @@ class SQLiteStore:
 
     def post(self, mailbox: bytes, message: bytes, now: datetime) -> None:
         """Leave a message; see `Store`."""
-        check_message(mailbox, message)
-        minute = coarse(now, MINUTE_S)
-        receipt, lease, status = parse_receipt(message), parse_lease(mailbox, message), parse_status(mailbox, message)
-        ack = parse_ack(message)
+        posted = check_post(mailbox, message)
         with self._files.write() as db:
-            if status is not None:
-                if not sqlite_held.is_newest(db, mailbox, status):
-                    return
-                sqlite_held.clear(db, mailbox)
-            elif sqlite_held.has_status(db, mailbox):
-                raise StoreError("this mailbox takes nothing but its client's status")
-            if lease is not None and sqlite_held.is_over(db, lease):
-                return
-            # Counting and inserting are one statement; one that waits already is taken even by a full
-            # mailbox.
-            inserted = db.execute(
-                "INSERT INTO messages (mailbox, hash, posted_minute, message) SELECT ?1, ?2, ?3, ?4"
-                " WHERE (SELECT count(*) FROM messages WHERE mailbox = ?1 AND acked = 0) < ?5"
-                " ON CONFLICT DO NOTHING RETURNING number",
-                (mailbox, message_hash(mailbox, message), minute, message, self._max_pending),
-            ).fetchone()
-            if inserted is None and not _waits(db, mailbox, message):
-                raise StoreError(f"{self._max_pending} messages wait in this mailbox already")
-            if inserted is not None and lease is not None:
-                sqlite_held.keep_lease(db, inserted[0], lease, now)
-            if inserted is not None and status is not None:
-                sqlite_held.keep_status(db, mailbox, inserted[0], status)
-            if receipt is not None:
-                sqlite_claims.keep_receipt(db, receipt, minute)
-                sqlite_held.drop_closed(db, receipt)
-            if ack is not None:
-                sqlite_acks.keep(db, mailbox, ack, minute)
+            sqlite_messages.place(db, posted, now, self._max_pending)
+
+    def reply(self, mailbox: bytes, replies: Sequence[Reply], now: datetime) -> list[int]:
+        """Post messages, and stop delivering those that they answer; see `Store`."""
+        check_id(mailbox, "a mailbox id", KEY_ID_BYTES)
+        for each in replies:
+            if each.number is not None:
+                check_int(each.number, "a message number")
+        posts = [check_post(each.to, each.message) if each.message is not None else None for each in replies]
+        refused = []
+        with self._files.write() as db:
+            for at, (each, posted) in enumerate(zip(replies, posts, strict=True)):
+                try:
+                    if posted is not None:
+                        sqlite_messages.place(db, posted, now, self._max_pending)
+                except StoreError:
+                    refused.append(at)
+                    continue
+                if each.number is not None:
+                    sqlite_messages.settle(db, mailbox, each.number)
+        return refused
 
     def fetch(self, mailbox: bytes, *, after: int, limit: int, now: datetime) -> list[tuple[int, bytes]]:
         """Return what waits; see `Store`."""
@@ -192,17 +178,16 @@ class SQLiteStore:
                 {"mailbox": mailbox, "after": after, "most": MAX_MESSAGE_BYTES, "limit": limit, "now": now_ms},
             ).fetchall()
 
+    def watch(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Lend a question: may anything have changed? See `Store`."""
+        return self._files.watch()
+
     def ack(self, mailbox: bytes, number: int) -> None:
         """Stop delivering a message; see `Store`."""
         check_id(mailbox, "a mailbox id", KEY_ID_BYTES)
         check_int(number, "a message number")
         with self._files.write() as db:
-            # A held lease goes when its contractor closes it, and a status when a newer one comes: anyone can ack.
-            db.execute(
-                "UPDATE messages SET acked = 1 WHERE number = ? AND mailbox = ?"
-                " AND number NOT IN (SELECT number FROM held_leases UNION ALL SELECT number FROM statuses)",
-                (number, mailbox),
-            )
+            sqlite_messages.settle(db, mailbox, number)
 
     def receipts(self, *, after: int, limit: int) -> list[ReceiptEntry]:
         """Return receipts; see `Store`."""
@@ -315,11 +300,3 @@ class SQLiteStore:
     def close(self) -> None:
         """Release the file; see `Store`."""
         self._files.close()
-
-
-def _waits(db: sqlite3.Connection, mailbox: bytes, message: bytes) -> bool:
-    found = db.execute(
-        "SELECT 1 FROM messages WHERE mailbox = ? AND hash = ? AND acked = 0",
-        (mailbox, message_hash(mailbox, message)),
-    ).fetchone()
-    return found is not None

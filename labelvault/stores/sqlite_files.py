@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -89,6 +89,19 @@ class Connections:
         # used.
         with self._errors(), self._lent() as connection, transaction(connection, "BEGIN IMMEDIATE"):
             yield connection
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], bool]]:
+        """Lend a question: was anything committed since it was asked last? At first, the answer is yes."""
+        with self._errors(), self._lent() as connection:
+            seen = None
+
+            def changed() -> bool:
+                nonlocal seen
+                before, seen = seen, connection.execute("PRAGMA data_version").fetchone()
+                return bool(seen != before)
+
+            yield changed
 
     def close(self) -> None:
         """Close every connection; those in use close when they are given back."""

@@ -37,6 +37,21 @@ class StoredItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """What is done with a message of a mailbox: it is answered, or only taken. Or something is said that answers none.
+
+    Attributes:
+        number: of the message that is not delivered any more, once its answer is posted; None for none.
+        to: the answer's mailbox.
+        message: the answer; None for none.
+    """
+
+    number: int | None
+    to: bytes = b""
+    message: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ItemPart:
     """A range of a payload as the vault serves it: nothing in it is checked until it gives the digest.
 

@@ -6,6 +6,7 @@ same fields under its own label, and the signature covers the cosignature (docs/
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Generic, Protocol, TypeVar
 
 from labelvault.crypto.hashing import tagged_hash
@@ -113,6 +114,8 @@ class Signed(Generic[M]):
         return frame_hash(self.data)
 
 
+# A release names its grant and its request many times.
+@lru_cache(maxsize=64)
 def frame_hash(data: bytes) -> bytes:
     """Return the 32-byte hash of a frame's bytes."""
     return tagged_hash(_HASH_LABEL, data)

@@ -6,6 +6,7 @@ and then, with their passphrases and all leases that ever went by, and what he o
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -18,6 +19,7 @@ from labelvault.crypto.secret import SecretBytes
 from labelvault.drill import run as drill
 from labelvault.drill import trial
 from labelvault.relay.local import LocalRelay
+from labelvault.relay.protocol import Reply
 from labelvault.wire.frame import is_frame, parse_frame
 from labelvault.wire.ids import prekey_lease_id
 from labelvault.wire.messages import Lease
@@ -111,13 +113,22 @@ def roles(folder: Path) -> Cases:
                     machines[:] = [Robbed(Path(tempfile.mkdtemp(dir=place)), template)]
                     return machines[0]
 
-                def overheard(relay: LocalRelay, mailbox: bytes, message: bytes) -> None:
+                def listen(message: bytes) -> None:
                     if machines and is_frame(message) and parse_frame(message).type == Lease.TYPE:
                         machines[0].heard.append(message)
+
+                def overheard(relay: LocalRelay, mailbox: bytes, message: bytes) -> None:
+                    listen(message)
                     post(relay, mailbox, message)
 
-                post = LocalRelay.post
+                def overheard_replies(relay: LocalRelay, mailbox: bytes, replies: Sequence[Reply]) -> list[int]:
+                    for each in replies:
+                        listen(each.message or b"")
+                    return reply(relay, mailbox, replies)
+
+                post, reply = LocalRelay.post, LocalRelay.reply
                 patch.setattr(LocalRelay, "post", overheard)
+                patch.setattr(LocalRelay, "reply", overheard_replies)
                 run_state_machine_as_test(machine, settings=how)  # type: ignore[arg-type]
         finally:
             shutil.rmtree(place, ignore_errors=True)

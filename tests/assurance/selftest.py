@@ -160,7 +160,7 @@ BREAKS = (
         "issuer/service.py",
         "        self._log.append_raw(data)\n        self._state.record_release",
         "        self._log.append_raw(data)\n"
-        "        self._relay.post(contractor_mailbox(self._client, request.frame.signer), lease.data)  # type: ignore\n"
+        "        reply_to(self._relay, self._client, [(0, request.data)], [lease.data], now)  # type: ignore\n"
         "        self._state.record_release",
     ),
     Break(

@@ -317,7 +317,7 @@ def test_a_status_that_can_not_say_all_is_not_made(world: World) -> None:
         (row,) = world.lab.database.rows("SELECT * FROM leases")
         for number in range(1500):
             world.lab.database.execute(
-                "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)", number.to_bytes(32, "big"), *row[1:]
+                "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", number.to_bytes(32, "big"), *row[1:]
             )
     assert not world.lab.revoke_batch("eval", "w1")
     with pytest.raises(GrantError, match="1501 leases") as refused:

@@ -18,7 +18,9 @@ from labelvault.contractor import Contractor
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import ClockError, GrantExpiredError, GrantScopeError, StoreError
+from labelvault.issuer.service import Issuer
 from labelvault.ledger.entries import Denied, ReceiptEntry, Released, Revoked
+from labelvault.relay.local import LocalRelay
 from labelvault.wire.frame import Signed, parse_frame, sign_message
 from labelvault.wire.ids import contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import Denial, Lease, OpenRequest, Receipt
@@ -98,7 +100,7 @@ def test_R7_a_stored_answer_is_withheld_once_its_lease_is_over(world: World, end
     assert dump(world.client_db) == before
     if end in ("close", "renewal"):
         # The lease's bytes are not even kept.
-        stored = [row[3] for row in before["answers"] if row[0] == request.hash]
+        stored = [row[2] for row in before["answers"] if row[0] == request.hash]
         assert stored == [None]
     if end == "freeze":
         # Thawed, the lease that lives on may be handed out again.
@@ -907,6 +909,13 @@ def test_whatever_an_insider_signs_gets_an_answer(
 # The mailbox
 
 
+def hold_at_most(count: int, issuer: Issuer, patched: pytest.MonkeyPatch) -> None:
+    """Let each mailbox take so many messages of an issuer's and no more."""
+    relay = issuer._relay
+    assert isinstance(relay, LocalRelay)
+    patched.setattr(relay._store, "_max_pending", count)
+
+
 def test_a_pass_answers_each_message_once_and_reports(world: World) -> None:
     """Requests, receipts and junk of one pass; the next one has nothing to do."""
     me, joined = world.worker()
@@ -934,20 +943,15 @@ def test_a_contractors_full_mailbox_does_not_stop_the_others(world: World, monke
     full = contractor_mailbox(world.lab.client_id, me.public_key)
     for request in (first, second):
         relay.post(issuer_mailbox(world.lab.client_id), request.data)
-    post = issuer._relay.post
-
-    def refuse(mailbox: bytes, message: bytes) -> None:
-        if mailbox == full:
-            raise StoreError("the mailbox is full")
-        post(mailbox, message)
-
+    for noise in (b"one", b"two"):
+        relay.post(full, noise)
     with monkeypatch.context() as patched:
-        patched.setattr(issuer._relay, "post", refuse)
+        hold_at_most(2, issuer, patched)
         report = issuer.answer()
         assert (report.released, report.undelivered) == (2, 1)
         assert len(relay.fetch(contractor_mailbox(world.lab.client_id, other.public_key))) == 1
     assert issuer.answer().released == 0
-    assert lease_outer(relay.fetch(full)[0][1]).lease_id == first.hash
+    assert lease_outer(relay.fetch(full)[2][1]).lease_id == first.hash
     assert len(entries(world, Released)) == 2
 
 
@@ -958,11 +962,7 @@ def test_an_answer_that_nobody_waits_for_is_not_offered_for_ever(world: World, m
     mailbox = issuer_mailbox(world.lab.client_id)
     request = world.ask(me, joined, world.task())
     relay.post(mailbox, request.data)
-
-    def refuse(mailbox: bytes, message: bytes) -> None:
-        raise StoreError("the mailbox is full")
-
-    monkeypatch.setattr(issuer._relay, "post", refuse)
+    hold_at_most(0, issuer, monkeypatch)
     world.clock.time = request.message.expires_at - MS
     assert issuer.answer().undelivered == 1
     assert relay.fetch(mailbox)
@@ -1038,11 +1038,7 @@ def test_a_denial_that_can_not_be_delivered_does_not_wait(world: World, monkeypa
     year_9999 = datetime(9999, 1, 1, tzinfo=UTC)
     far = world.ask(me, joined, world.task(), at=year_9999, expires_at=year_9999 + timedelta(minutes=5))
     relay.post(mailbox, far.data)
-
-    def refuse(mailbox: bytes, message: bytes) -> None:
-        raise StoreError("the mailbox is full")
-
-    monkeypatch.setattr(issuer._relay, "post", refuse)
+    hold_at_most(0, issuer, monkeypatch)
     report = issuer.answer()
     assert (report.denied, report.undelivered) == ({"stale": 1}, 1)
     assert not relay.fetch(mailbox)

@@ -27,9 +27,8 @@ STEPS = {
     "after checkpoint": ("_log", "sign", "after", None),
     "before commit": ("_database", "_run", "before", "COMMIT"),
     "after commit": ("_database", "_run", "after", "COMMIT"),
-    "before post": ("_relay", "post", "before", None),
-    "after post": ("_relay", "post", "after", None),
-    "after ack": ("_relay", "ack", "after", None),
+    "before post": ("_relay", "reply", "before", None),
+    "after post": ("_relay", "reply", "after", None),
 }
 """Each step between a request and its answer: what is called there, whether before or after, with which argument."""
 DURABLE_FROM = list(STEPS).index("after commit")

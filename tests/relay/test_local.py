@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from labelvault.errors import ConflictError, FormatError, NotFoundError, RelayError, StoreError
-from labelvault.relay import ItemPart, LocalRelay, StoredItem, open_relay
+from labelvault.relay import ItemPart, LocalRelay, Reply, StoredItem, open_relay
 from labelvault.relay.local import utc_now
 from labelvault.stores import open_store
 from labelvault.stores.sqlite import SQLiteStore
@@ -62,6 +62,20 @@ def test_messages_pass_through(relay):
     assert relay.fetch(BOX) == [(second, b"two")]
 
 
+def test_replies_pass_through(relay):
+    """Answers go out, and what they answer is not delivered any more; again changes nothing."""
+    relay.post(BOX, b"one")
+    relay.post(BOX, b"two")
+    (first, _), second = relay.fetch(BOX)
+    other = b"o" * 32
+    for _ in range(2):
+        assert relay.reply(BOX, [Reply(first, other, b"answer"), Reply(None, other, b"news")]) == []
+    assert relay.fetch(BOX) == [second]
+    assert [text for _, text in relay.fetch(other)] == [b"answer", b"news"]
+    assert relay.reply(BOX, [Reply(second[0])]) == []
+    assert relay.fetch(BOX) == []
+
+
 def test_refusals_keep_their_kind(relay, store):
     """A conflict stays a conflict, and what is missing is not found; nothing changes."""
     relay.put_items([item()])
@@ -107,6 +121,8 @@ def test_every_range_is_the_slice(relay):
         lambda relay: relay.fetch(BOX + b"b"),
         lambda relay: relay.ack(BOX, -1),
         lambda relay: relay.ack(b"", 1),
+        lambda relay: relay.reply(BOX, [Reply(-1)]),
+        lambda relay: relay.reply(BOX, [Reply(None, BOX[1:], b"message")]),
         lambda relay: relay.put_items([item(number) for number in range(1)] * 10_001),
     ],
 )
@@ -173,6 +189,9 @@ def test_a_full_mailbox_is_a_store_error(url):
                 with pytest.raises(StoreError) as raised:
                     relay.post(BOX, b"three")
                 assert type(raised.value) is StoreError
+                ((one, _), two) = relay.fetch(BOX)
+                assert relay.reply(BOX, [Reply(one, BOX, b"three"), Reply(None, b"o" * 32, b"four")]) == [0]
+                assert len(relay.fetch(BOX)) == len(relay.fetch(b"o" * 32)) + 1 == 2
         assert len(store.fetch(BOX, after=0, limit=10, now=NOW)) == 2
 
 

@@ -19,6 +19,7 @@ from labelvault.stores.values import (
     ItemPart,
     Purged,
     Queue,
+    Reply,
 )
 from labelvault.wire.items import LEAF_BYTES
 from labelvault.wire.times import truncate
@@ -278,6 +279,8 @@ class StoreConformance:
             lambda: store.post(bad, b"m", NOW),
             lambda: store.fetch(bad, after=0, limit=1, now=NOW),
             lambda: store.ack(bad, 1),
+            lambda: store.reply(bad, [Reply(1)], NOW),
+            lambda: store.reply(BOX, [Reply(1, bad, b"m")], NOW),
             lambda: store.claim(bad, "ada", 60, NOW),
             lambda: store.finish(bad),
             lambda: store.release_claim(bad),
@@ -304,6 +307,7 @@ class StoreConformance:
             lambda: store.fetch(BOX, after=bad, limit=1, now=NOW),
             lambda: store.fetch(BOX, after=0, limit=bad, now=NOW),
             lambda: store.ack(BOX, bad),
+            lambda: store.reply(BOX, [Reply(bad)], NOW),
             lambda: store.receipts(after=bad, limit=1),
             lambda: store.receipts(after=0, limit=bad),
             lambda: store.acks(after=bad, limit=1),
@@ -571,6 +575,62 @@ class StoreConformance:
             assert [text for _, text in store.fetch(BOX, after=0, limit=10, now=NOW)] == [b"another"]
         finally:
             store.close()
+
+    # --- replies ---
+
+    def test_replies_are_posted_and_what_they_answer_is_not_delivered_any_more(self, store, reopen):
+        """Answered, only taken, or said without a question: each is done, in order, and durable."""
+        for text in (b"ask", b"noise", b"kept"):
+            store.post(BOX, text, NOW)
+        (ask, _), (noise, _), kept = store.fetch(BOX, after=0, limit=10, now=NOW)
+        ada = SigningKey.generate()
+        store.put_items([task(1)], NOW)
+        other = b"o" * 32
+        replies = [Reply(ask, other, b"answer"), Reply(noise), Reply(None, other, receipt(ada)), Reply(ask + 1000)]
+        for _ in range(2):
+            assert store.reply(BOX, replies, NOW) == []
+        again = reopen()
+        assert again.fetch(BOX, after=0, limit=10, now=NOW) == [kept]
+        assert [text for _, text in again.fetch(other, after=0, limit=10, now=NOW)] == [b"answer", receipt(ada)]
+        assert len(again.receipts(after=0, limit=10)) == 1
+
+    def test_a_reply_that_is_refused_leaves_its_message_waiting(self, tmp_path):
+        """A full mailbox keeps back its own, and no other's."""
+        store = self.open_at(tmp_path / "small", max_pending=2)
+        try:
+            full, other = b"f" * 32, b"o" * 32
+            for text in (b"one", b"two"):
+                store.post(BOX, text, NOW)
+                store.post(full, text, NOW)
+            first, (second, _) = store.fetch(BOX, after=0, limit=10, now=NOW)
+            assert store.reply(BOX, [Reply(first[0], full, b"no"), Reply(second, other, b"yes")], NOW) == [0]
+            assert store.fetch(BOX, after=0, limit=10, now=NOW) == [first]
+            assert [text for _, text in store.fetch(full, after=0, limit=10, now=NOW)] == [b"one", b"two"]
+            assert [text for _, text in store.fetch(other, after=0, limit=10, now=NOW)] == [b"yes"]
+        finally:
+            store.close()
+
+    def test_replies_of_which_one_is_malformed_change_nothing(self, store):
+        """All or none, when it isn't a mailbox that refuses."""
+        store.post(BOX, b"ask", NOW)
+        ((number, _),) = store.fetch(BOX, after=0, limit=10, now=NOW)
+        before = snapshot(store)
+        for bad in (Reply(-1), Reply(None, b"", b"m"), Reply(None, BOX, b""), Reply(None, BOX, b"m" * (64 * 1024 + 1))):
+            with pytest.raises(FormatError):
+                store.reply(BOX, [Reply(number, b"o" * 32, b"answer"), bad], NOW)
+            assert snapshot(store) == before
+
+    def test_whoever_watches_hears_of_each_change(self, store):
+        """The first answer is yes; then a change is told once, and silence is a no."""
+        with store.watch() as changed:
+            assert changed()
+            assert not changed()
+            for text in (b"one", b"two"):
+                store.post(BOX, text, NOW)
+                assert changed()
+                store.reply(BOX, [Reply(number) for number, _ in store.fetch(BOX, after=0, limit=10, now=NOW)], NOW)
+                assert changed()
+                assert not changed()
 
     # --- receipts ---
 
@@ -1223,6 +1283,8 @@ class StoreConformance:
             lambda: store.post(BOX, b"m", NOW),
             lambda: store.fetch(BOX, after=0, limit=1, now=NOW),
             lambda: store.ack(BOX, 1),
+            lambda: store.reply(BOX, [Reply(1)], NOW),
+            lambda: store.watch().__enter__(),
             lambda: store.receipts(after=0, limit=1),
             lambda: store.queues(NOW),
             lambda: store.claim(QUEUE, "ada", 60, NOW),

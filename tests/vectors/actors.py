@@ -105,7 +105,7 @@ def _fill(database: Database, *, leased: bool) -> None:
     if leased:
         expires = to_ms(world.outer().expires_at)
         database.execute(
-            "INSERT INTO leases VALUES (?, ?, ?, 1, ?, ?, NULL)",
+            "INSERT INTO leases VALUES (?, ?, 1, ?, 1, ?, ?, NULL)",
             world.REQUEST.hash,
             grant.hash,
             world.TASK,
