@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from labelvault.contractor.exchange import await_message
+from labelvault.contractor.exchange import await_message, drop
 from labelvault.contractor.membership import Membership
 from labelvault.errors import (
     ApprovalTimeoutError,
@@ -74,10 +74,14 @@ class MailboxDevice:
         client = ClientId(message.client)
         self._relay.post(presence_mailbox(client, message.presence_key), request.data)
         mailbox = contractor_mailbox(client, request.frame.signer)
-        end = time.monotonic() + timeout_s
-        while (left_s := end - time.monotonic()) > 0 and not self._given_up():
-            with suppress(RequestTimeoutError):
-                return await_message(self._relay, mailbox, accept, self._membership, message.at, min(left_s, _LOOK_S))
+        end, read = time.monotonic() + timeout_s, list[int]()
+        try:
+            while (left_s := end - time.monotonic()) > 0 and not self._given_up():
+                with suppress(RequestTimeoutError):
+                    look_s = min(left_s, _LOOK_S)
+                    return await_message(self._relay, mailbox, accept, self._membership, message.at, look_s, read)
+        finally:
+            drop(self._relay, mailbox, read)
         raise ApprovalTimeoutError(timeout_s)
 
 

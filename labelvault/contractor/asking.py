@@ -130,7 +130,9 @@ class Asking:
             As `Contractor.open_task`, and EpochChanged.
         """
         if exchange is None:
-            way: Exchange = MailboxExchange(self._post.relay(membership), membership, self._take_ack)
+            way: Exchange = MailboxExchange(
+                self._post.relay(membership), membership, self._take_ack, partial(self._post.read, membership)
+            )
         else:
             way = DirectExchange(exchange) if callable(exchange) else exchange
         return way.ask(request, acceptor(request, membership, self._now), timeout_s)

@@ -249,9 +249,7 @@ class Contractor:
         key, asked_s = OneTimeKey.generate(), elapsed_s()
         request, data = self._asking.ask(membership, item, key.public_key, timeout_s, exchange, approving)
         lease, outer = read_lease(data, request, membership, self.now())
-        leases = self._leases(membership, outer)
-        self._log.leased(outer, self.now(), None)
-        deadline = Deadline(outer, asked_s, self._clock)
+        leases, deadline = self._leases(membership, outer), Deadline(outer, asked_s, self._clock)
         try:
             opened = self._opened(membership, lease, outer, key, deadline)
             leases.opened(opened.known, [])
@@ -334,7 +332,8 @@ class Contractor:
             worker.stop()
             raise
         try:
-            self._log.leased(outer, self.now(), folder)
+            if folder is not None:
+                self._log.leased(outer, self.now(), folder)
             self._post.opened(outer, *worker.open(membership, request, data, folder, token))
         except BaseException:
             worker.stop()

@@ -1,8 +1,10 @@
 """Sending a request and finding its answer, through the vault's mailbox or an issuer in the same process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from labelvault.contractor.membership import Membership, read_certificate
@@ -14,11 +16,13 @@ from labelvault.errors import (
     LabelVaultError,
     LeaseError,
     LeaseExpiredError,
+    RelayError,
     RequestTimeoutError,
     RollbackError,
     SignatureError,
+    StoreError,
 )
-from labelvault.relay.protocol import Relay
+from labelvault.relay.protocol import Relay, Reply
 from labelvault.wire.answers import Ack
 from labelvault.wire.certified import open_certified
 from labelvault.wire.frame import Frame, Signed, parse_frame
@@ -81,21 +85,41 @@ class MailboxExchange:
     """The vault's mailbox: post, then look for the answer until it is there."""
 
     def __init__(
-        self, relay: Relay, membership: Membership, take_ack: Callable[[bytes], bool] = lambda _: False
+        self,
+        relay: Relay,
+        membership: Membership,
+        take_ack: Callable[[bytes], bool] = lambda _: False,
+        drop: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
-        """Use a relay; `membership` says whose answers belong into the mailbox, and `take_ack` takes acks in."""
+        """Use a relay.
+
+        Args:
+            relay: the way to the vault.
+            membership: says whose answers belong into the mailbox.
+            take_ack: takes acks in.
+            drop: with an answer, gets the numbers of messages that need no delivery any more, to say so at the vault
+                with whatever is said next; by default it is said at once.
+        """
         self._relay = relay
         self._membership = membership
         self._take_ack = take_ack
+        self._drop = drop
 
     def ask(self, request: Signed[OpenRequest], accept: Callable[[bytes], bytes | None], timeout_s: float) -> bytes:
         """See `Exchange`."""
         client = ClientId(request.message.client)
         self._relay.post(issuer_mailbox(client), request.data)
         mailbox = contractor_mailbox(client, request.frame.signer)
-        return await_message(
-            self._relay, mailbox, accept, self._membership, request.message.at, timeout_s, self._take_ack
-        )
+        read: list[int] = []
+        try:
+            answer = await_message(
+                self._relay, mailbox, accept, self._membership, request.message.at, timeout_s, read, self._take_ack
+            )
+        except LabelVaultError:
+            drop(self._relay, mailbox, read)
+            raise
+        (self._drop or partial(drop, self._relay, mailbox))(read)
+        return answer
 
 
 def await_message(
@@ -105,6 +129,7 @@ def await_message(
     membership: Membership,
     asked_at: datetime,
     timeout_s: float,
+    read: list[int],
     take_ack: Callable[[bytes], bool] = lambda _: False,
 ) -> bytes:
     """Look into a contractor's mailbox until a message comes that `accept` takes; return what it makes of it.
@@ -113,9 +138,10 @@ def await_message(
         relay: the way to the vault.
         mailbox: 32 bytes.
         accept: see `Exchange.ask`.
-        membership: says whose messages belong into the mailbox; others are acknowledged, so that they don't fill it.
+        membership: says whose messages belong into the mailbox; others need no delivery, so that they don't fill it.
         asked_at: likewise, what was outdated by then.
         timeout_s: how long to wait, in seconds.
+        read: gets the numbers of messages that need no delivery any more; see `drop`.
         take_ack: takes acks in, and says so; what it does not take goes on waiting.
 
     Raises:
@@ -135,18 +161,26 @@ def await_message(
             try:
                 taken = _taken(accept, data)
             except LabelVaultError:
-                relay.ack(mailbox, number)
+                read.append(number)
                 raise
             if taken is not None:
-                relay.ack(mailbox, number)
+                read.append(number)
                 return taken
             if take_ack(data) or not _is_genuine(data, membership) or is_outdated(data, asked_at):
-                relay.ack(mailbox, number)
+                read.append(number)
         if time.monotonic() + pause > deadline:
             raise RequestTimeoutError(timeout_s)
         if time.monotonic() - asked_s < _POLL_S:
             time.sleep(pause)
             pause = min(pause * 1.5, _POLL_MAX_S)
+
+
+def drop(relay: Relay, mailbox: bytes, numbers: Sequence[int]) -> None:
+    """Say at the vault that messages need no delivery any more."""
+    # What is offered again is passed over again: a vault that is away now changes nothing.
+    with suppress(RelayError, StoreError):
+        if numbers:
+            relay.reply(mailbox, [Reply(number) for number in numbers])
 
 
 def _taken(accept: Callable[[bytes], bytes | None], data: bytes) -> bytes | None:

@@ -1,6 +1,6 @@
 """The contractor's post: relays to the vaults of its invites, and what waits until a vault takes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from labelvault.contractor.parts import OpenedAs
 from labelvault.contractor.records import OpeningLog
 from labelvault.errors import RelayError, StoreError
 from labelvault.keys.token import read_token
-from labelvault.relay import Relay, open_relay
+from labelvault.relay import Relay, Reply, open_relay
 from labelvault.wire.frame import Signed, Signer, sign_message
-from labelvault.wire.ids import issuer_mailbox
+from labelvault.wire.ids import contractor_mailbox, issuer_mailbox
 from labelvault.wire.items import LEAF_BYTES
 from labelvault.wire.messages import LeaseOuter, OpenRequest, Receipt
 from labelvault.wire.times import truncate
 
 
 class Post:
-    """What one home says to its client's issuer. A receipt is durable here before it is posted, and posted once.
+    """What one home says to its client's issuer. What a vault does not take now waits here, durably.
 
     Attributes:
         before_close: called with a lease before its close is recorded; erases the prekey of one that was issued ahead.
@@ -44,6 +44,7 @@ class Post:
         self._joined = joined
         self._clock = clock
         self._relays: dict[str, Relay] = {}
+        self._read: dict[str, list[int]] = {}
         self.before_close: Callable[[LeaseOuter], None] = lambda _: None
 
     def close(self) -> None:
@@ -63,6 +64,10 @@ class Post:
             self._relays[address] = open_relay(address, token=read_token(self._home))
         return self._relays[address]
 
+    def read(self, membership: Membership, numbers: Sequence[int]) -> None:
+        """Note messages of our mailbox that need no delivery any more; the vault hears it with the next receipt."""
+        self._read.setdefault(membership.vault, []).extend(numbers)
+
     def opened(self, outer: LeaseOuter, known: OpenedAs, files: list[tuple[int, int]]) -> None:
         """Record that a lease was opened, and say so.
 
@@ -72,8 +77,16 @@ class Post:
             files: (device, inode) of each file written.
         """
         at = truncate(self._clock())
-        self._log.opened(outer, known, files, make_receipt(outer, self._identity, "opened", None, at))
-        self.post_due()
+        receipt = make_receipt(outer, self._identity, "opened", None, at)
+        if files:
+            # On record before all else, or nobody would know what to erase.
+            self._log.opened(outer, known, files, at, receipt)
+            self.post_due()
+            return
+        # Said first, it need not wait here. Whoever is killed in between has shown nothing, and the lease ends.
+        membership = self._projects().get(outer.project)
+        taken = membership is not None and self._say(membership, receipt)
+        self._log.opened(outer, known, files, at, None if taken else receipt)
 
     def closed(self, outer: LeaseOuter, erased: str) -> None:
         """Record that a lease was closed, and say so; it stands whatever the clock says by now.
@@ -101,22 +114,34 @@ class Post:
 
     def post_due(self) -> int:
         """Post what the vault has not taken yet; see `Contractor.post_due_receipts`."""
-        # Newest last, so that it wins: a project's receipts go to the vault that its newest invite names.
-        projects = {membership.project: membership for membership in reversed(self._joined.memberships())}
+        projects = self._projects()
         away = self._post_answers(projects)
         for number, project, receipt in self._log.receipts_due():
             membership = projects.get(project)
+            # Without an invite, nobody knows where this belongs until it is back.
             if membership is None or membership.vault in away:
-                # Without an invite, nobody knows where this belongs until it is back.
                 continue
-            try:
-                self.relay(membership).post(issuer_mailbox(membership.client), receipt)
-            except (RelayError, StoreError):
+            if self._say(membership, receipt):
+                self._log.receipt_posted(number)
+            else:
                 # Nothing is lost by it: the task is open or closed here either way, and the receipt waits.
                 away.add(membership.vault)
-                continue
-            self._log.receipt_posted(number)
         return len(self._log.receipts_due()) + self._log.outbox.unposted()
+
+    def _projects(self) -> dict[bytes, Membership]:
+        # Newest last, so that it wins: a project's receipts go to the vault that its newest invite names.
+        return {membership.project: membership for membership in reversed(self._joined.memberships())}
+
+    def _say(self, membership: Membership, receipt: bytes) -> bool:
+        """Post a receipt, and what was read with it; return whether the vault took it."""
+        # What stays undelivered through this is offered again, and passed over.
+        read = [Reply(number) for number in self._read.pop(membership.vault, ())]
+        replies = [Reply(None, issuer_mailbox(membership.client), receipt), *read]
+        own = contractor_mailbox(membership.client, self._identity.public_key)
+        try:
+            return not self.relay(membership).reply(own, replies)
+        except (RelayError, StoreError):
+            return False
 
     def _post_answers(self, projects: dict[bytes, Membership]) -> set[str]:
         """Post sealed answers that are due, each after the item that it names; return the vaults that are away."""

@@ -120,28 +120,41 @@ class OpeningLog:
             outer: the lease's readable part.
             now: our time.
             folder: where files will be written, if they will.
+
+        Raises:
+            LeaseError: another process opens it, or did.
         """
         with self._database.transaction():
-            self._saw("issuer_ms", outer.issued_at)
-            self._database.execute(
-                "INSERT INTO openings VALUES (?, ?, NULL, ?, NULL, ?, ?, NULL, NULL)",
-                outer.lease_id,
-                encode_record(outer),
-                to_ms(now),
-                None if folder is None else str(folder),
-                None if folder is None else encode([]),
-            )
+            if not self._note(outer, now, folder):
+                raise LeaseError("this lease was opened already, and opens once")
 
-    def opened(self, outer: LeaseOuter, known: OpenedAs, files: list[tuple[int, int]], receipt: bytes) -> None:
+    def _note(self, outer: LeaseOuter, now: datetime, folder: Path | None = None) -> bool:
+        """Remember a lease unless it was before; return whether it was not."""
+        self._saw("issuer_ms", outer.issued_at)
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO openings VALUES (?, ?, NULL, ?, NULL, ?, ?, NULL, NULL)",
+            outer.lease_id,
+            encode_record(outer),
+            to_ms(now),
+            None if folder is None else str(folder),
+            None if folder is None else encode([]),
+        )
+        return bool(added)
+
+    def opened(
+        self, outer: LeaseOuter, known: OpenedAs, files: list[tuple[int, int]], now: datetime, receipt: bytes | None
+    ) -> None:
         """Remember that a lease was opened, and that its receipt is due.
 
         Args:
-            outer: the lease's readable part.
+            outer: the lease's readable part; it need not have been remembered before.
             known: of what it opened.
             files: (device, inode) of each file written, by which it is known again without keeping a name.
-            receipt: to post.
+            now: our time.
+            receipt: to post; None if the vault has it already.
         """
         with self._database.transaction():
+            self._note(outer, now)
             self._database.execute(
                 "UPDATE openings SET version = ?, recorded = ? WHERE lease_id = ?",
                 known.version,
@@ -153,7 +166,8 @@ class OpeningLog:
                 encode([[device, inode] for device, inode in files]),
                 outer.lease_id,
             )
-            self._queue(outer.project, receipt)
+            if receipt is not None:
+                self._queue(outer.project, receipt)
 
     def given_up(self, project: bytes, receipt: bytes) -> None:
         """Remember the receipt of a request whose lease, should it come, nobody opens."""
@@ -163,6 +177,7 @@ class OpeningLog:
     def closed(self, outer: LeaseOuter, erased: str, receipt: bytes, now: datetime) -> None:
         """Remember that an opening is closed and its receipt is due; a second close changes nothing."""
         with self._database.transaction():
+            self._note(outer, now)
             changed = self._database.execute(
                 "UPDATE openings SET closed_ms = ?, erased = ?, folder = NULL, files = NULL"
                 " WHERE lease_id = ? AND closed_ms IS NULL",

@@ -405,7 +405,7 @@ def test_a_folder_whose_medium_is_away_stays_open(world: World) -> None:
 
 
 def test_a_state_that_can_not_be_written_leaves_no_child(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease came, but could not be remembered: the child ends all the same."""
+    """The lease came, but its opening could not be remembered: the child ends all the same, and the lease is closed."""
     me, _ = world.worker()
 
     def fails(*_: object) -> None:
@@ -419,8 +419,8 @@ def test_a_state_that_can_not_be_written_leaves_no_child(world: World, monkeypat
         real(worker)
 
     monkeypatch.setattr(Worker, "stop", stopped)
-    monkeypatch.setattr(me._log, "leased", fails)
+    monkeypatch.setattr(me._log, "opened", fails)
     with pytest.raises(StoreError, match="disk full"):
         begin(world, me)
     assert [child.alive for child in children] == [False]
-    assert not me.openings()
+    assert [each.state for each in me.openings()] == ["closed"]
