@@ -1,11 +1,20 @@
 """Rows 5 to 7: one large file, sealed and opened from disk to disk, and read in ranges; each step in its own process.
 
+What is compared goes from a file that is in the page cache to a new file, and ends when what was written is flushed:
+a copy loop, Tink and age by an fsync of ours, as neither flushes anything by itself. Before each step the disk is at
+rest, and memory for the new file is at hand: a virtual machine gives free pages back to its host within seconds, and
+then the first write to each takes ten times as long.
+
+LabelVault has two lines. `seal file` and `open file` are what a peer does: from a file to a file by the envelope alone,
+digest included; and from there to a file, each byte checked. `seal` and `open` are all of it: from a project's folder
+into a vault, with source hash, catalog, ledger and the vault's rows; and from the request through the issuer's release
+to a contractor's folder.
+
 Run alone, it shows every step's time and peak: `python -m benchmarks.streams --size-mib 1024`.
 """
 
 import argparse
 import hashlib
-import io
 import json
 import os
 import random
@@ -16,8 +25,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from benchmarks import files
+from benchmarks.files import MIB, SOURCE, begin
 from benchmarks.home import PASSPHRASE, Home
 from benchmarks.lines import Line, absent, at_least
 from benchmarks.measure import Effort, Times
@@ -26,14 +37,19 @@ from benchmarks.steps import Measured, in_own_process, run_step
 from labelvault.contractor import Contractor
 from labelvault.contractor.child import write_parts
 
-MIB: Final = 1024 * 1024
-_NAME: Final = "attachments/large.bin"
 _RANGES: Final = 1000
 _OVER_MS: Final = 3.0
 _TOUCHED_MIB: Final = 3.0
 _ROWS: Final = (("copy", 0.75), ("tink", 1.3), ("age", 2.0))
 """What sealing and opening are held against, and the targets."""
-_NAMES: Final = {"copy": "a plain copy loop", "tink": "Tink streaming, 1 MiB segments", "age": "age (pyrage)"}
+_NAMES: Final = {
+    "copy": "a plain copy loop",
+    "tink": "Tink streaming, 1 MiB segments",
+    "age": "age (pyrage)",
+    "primitives": "Cobblestone-256 and SHA-256 in memory, on all cores",
+}
+_WHOLE: Final = {"seal": "folder to vault", "open": "request to folder"}
+_TOLD_PEAKS: Final = frozenset({"seal", "open", "seal file", "open file"})
 
 
 def make(folder: Path, size: int, *, sparse: bool = False) -> None:
@@ -42,7 +58,7 @@ def make(folder: Path, size: int, *, sparse: bool = False) -> None:
     for name in ("attachments", "tasks"):
         (source / name).mkdir(parents=True)
     made, left = random.Random(1), size  # noqa: S311 - data to measure with
-    with (source / _NAME).open("wb") as stream:
+    with (folder / SOURCE).open("wb") as stream:
         if sparse:
             left = left % MIB
             stream.truncate(size)
@@ -54,78 +70,10 @@ def make(folder: Path, size: int, *, sparse: bool = False) -> None:
     home.make()
 
 
-def copy(folder: Path) -> float:
-    """Copy the file in a plain loop, and flush it."""
-    return _through(folder / "source" / _NAME, folder / "copied", _copied)
-
-
-def _copied(source: Any, target: Any) -> None:
-    while data := source.read(MIB):
-        target.write(data)
-
-
-def _through(source: Path, target: Path, work: Callable[[Any, Any], None]) -> float:
-    """Time a work from file to file; what it wrote is on the disk when the time ends, as it is in a vault."""
-    begun = time.perf_counter()
-    with source.open("rb", buffering=0) as reading, target.open("wb", buffering=0) as writing:
-        work(reading, writing)
-        os.fsync(writing.fileno())
-    return time.perf_counter() - begun
-
-
-def _tink(folder: Path, *, seal: bool) -> float:
-    from tink import BinaryKeysetReader, BinaryKeysetWriter, cleartext_keyset_handle, new_keyset_handle, streaming_aead
-
-    streaming_aead.register()
-    kept = folder / "tink.key"
-    if seal:
-        handle = new_keyset_handle(streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_1MB)
-        with kept.open("wb") as stream:
-            cleartext_keyset_handle.write(BinaryKeysetWriter(stream), handle)
-    else:
-        handle = cleartext_keyset_handle.read(BinaryKeysetReader(kept.read_bytes()))
-    primitive = handle.primitive(streaming_aead.StreamingAead)
-
-    def sealing(source: Any, target: Any) -> None:
-        # A copy of the descriptor: closing Tink's stream, which writes its last segment, closes what is below.
-        with primitive.new_encrypting_stream(os.fdopen(os.dup(target.fileno()), "wb"), b"bound") as stream:
-            _copied(source, stream)
-
-    def opening(source: Any, target: Any) -> None:
-        with primitive.new_decrypting_stream(io.BufferedReader(source), b"bound") as stream:
-            _copied(stream, target)
-
-    return _from_peer(folder, "tink", sealing if seal else opening, seal=seal)
-
-
-def _age(folder: Path, *, seal: bool) -> float:
-    import pyrage
-
-    kept = folder / "age.key"
-    if seal:
-        kept.write_text(str(pyrage.x25519.Identity.generate()))
-    identity = pyrage.x25519.Identity.from_str(kept.read_text())
-
-    def sealing(source: Any, target: Any) -> None:
-        pyrage.encrypt_io(source, target, [identity.to_public()])
-
-    def opening(source: Any, target: Any) -> None:
-        pyrage.decrypt_io(source, target, [identity])
-
-    return _from_peer(folder, "age", sealing if seal else opening, seal=seal)
-
-
-def _from_peer(folder: Path, name: str, work: Callable[[Any, Any], None], *, seal: bool) -> float:
-    sealed = folder / f"{name}.sealed"
-    if seal:
-        return _through(folder / "source" / _NAME, sealed, work)
-    return _through(sealed, folder / f"{name}.opened", work)
-
-
 def seal(folder: Path) -> float:
     """Seal the folder into the vault."""
     with Home(folder).client() as (_, project):
-        begun = time.perf_counter()
+        begun = begin(folder)
         report = project.seal(folder / "source")
         taken = time.perf_counter() - begun
     if report.errors or report.new != 2:
@@ -149,7 +97,7 @@ def unseal(folder: Path) -> float:
         made, _ = home.join(lab, project)
         (item,) = project.items("task")
         with made as ada:
-            begun = time.perf_counter()
+            begun = begin(folder)
             with ada.open_task(item.item, exchange=issuer.handle) as task:
                 write_parts(folder / "opened", task._live())
             return time.perf_counter() - begun
@@ -160,7 +108,7 @@ def ranges(folder: Path, count: str = str(_RANGES)) -> float:
     home, choose = Home(folder), random.Random(2)  # noqa: S311 - places to read at
     with home.client() as (lab, project), Contractor.open(folder / "ada", PASSPHRASE) as ada, lab.issuer() as issuer:
         (item,) = project.items("task")
-        with ada.open_task(item.item, exchange=issuer.handle) as task, (folder / "source" / _NAME).open("rb") as source:
+        with ada.open_task(item.item, exchange=issuer.handle) as task, (folder / SOURCE).open("rb") as source:
             (part,) = task.required
             begun = time.perf_counter()
             with part.open() as stream:
@@ -188,7 +136,7 @@ def places(folder: Path, count: str) -> float:
         (item,) = project.items("task")
         with made as ada, ada.open_task(item.item, exchange=issuer.handle) as task:
             (part,) = task.required
-            with part.open() as stream, (folder / "source" / _NAME).open("rb", buffering=0) as source:
+            with part.open() as stream, (folder / SOURCE).open("rb", buffering=0) as source:
                 stream.read(1)
                 for _ in range(int(count)):
                     offset, before = choose.randrange(part.size - MIB), _bytes_read()
@@ -204,46 +152,54 @@ def places(folder: Path, count: str) -> float:
 
 
 STEPS: Final[dict[str, Callable[..., float]]] = {
-    "copy": copy,
+    "copy": files.copy,
+    "seal file": files.seal_file,
+    "open file": files.open_file,
+    "seal primitives": lambda folder: files.primitives(folder, "seal"),
+    "open primitives": lambda folder: files.primitives(folder, "open"),
     "seal": seal,
     "seal again": seal_again,
     "open": unseal,
     "1,000 ranges": ranges,
     "places": places,
-    "seal tink": lambda folder: _tink(folder, seal=True),
-    "open tink": lambda folder: _tink(folder, seal=False),
-    "seal age": lambda folder: _age(folder, seal=True),
-    "open age": lambda folder: _age(folder, seal=False),
+    "seal tink": lambda folder: files.tink(folder, seal=True),
+    "open tink": lambda folder: files.tink(folder, seal=False),
+    "seal age": lambda folder: files.age(folder, seal=True),
+    "open age": lambda folder: files.age(folder, seal=False),
 }
-_OWN_STEPS: Final = ("copy", "seal", "seal again", "open", "1,000 ranges")
+_OWN_STEPS: Final = ("copy", "seal", "seal again", "open", "1,000 ranges", "seal file", "open file")
 
 
-def _check_opened(folder: Path) -> None:
-    digests = []
-    for path in (folder / "source" / _NAME, folder / "opened/large.bin"):
-        with path.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").digest())
-    if digests[0] != digests[1]:
+def _check_opened(folder: Path, *opened: str) -> None:
+    digests = set()
+    for name in (SOURCE, *opened):
+        with (folder / name).open("rb") as stream:
+            digests.add(hashlib.file_digest(stream, "sha256").digest())
+    if len(digests) != 1:
         raise SystemExit("what was opened is not what was sealed")
 
 
-def _in_turn(effort: Effort, size: int, present: set[str]) -> tuple[Times, int]:
-    """Seal and open with each, in turn; what one round wrote is gone before the next."""
-    steps = ["copy", *(f"{what} {name}".strip() for what in ("seal", "open") for name in ("", *sorted(present)))]
-    times, peak = Times(steps), 0
+def _in_turn(effort: Effort, size: int, peers: list[str]) -> tuple[Times, int]:
+    """Seal and open with each, in turn, in an order that changes; what one round wrote is gone before the next."""
+    contenders = ["copy", "file", "", "primitives", *peers]
+    pairs = {name: [f"{what} {name}".strip() for what in ("seal", "open")] for name in contenders} | {"copy": ["copy"]}
+    times, peak = Times([step for steps in pairs.values() for step in steps]), 0
     for number in range(effort.size(3, 1)):
         folder = effort.folder / str(number)
         folder.mkdir()
         make(folder, size)
-        for step in steps:
-            found = in_own_process(__name__, step, folder)
-            times.add(step, found.seconds)
-            if step in ("seal", "open"):
-                peak = max(peak, found.peak_bytes)
-            if step.startswith("open ") or step == "copy":
-                for path in (folder / "copied", folder / f"{step[5:]}.sealed", folder / f"{step[5:]}.opened"):
-                    path.unlink(missing_ok=True)
-        _check_opened(folder)
+        start = number % len(contenders)
+        for name in contenders[start:] + contenders[:start]:
+            for step in pairs[name]:
+                found = in_own_process(__name__, step, folder)
+                times.add(step, found.seconds)
+                if step in _TOLD_PEAKS:
+                    peak = max(peak, found.peak_bytes)
+            written = [path for path in folder.iterdir() if path.name.startswith(f"{name}.")]
+            _check_opened(folder, *(path.name for path in written if path.suffix == ".opened"))
+            for path in written:
+                path.unlink()
+        _check_opened(folder, "opened/large.bin")
         shutil.rmtree(folder)
     return times, peak
 
@@ -252,17 +208,20 @@ def rows(effort: Effort) -> Iterator[Line]:
     """Measure rows 5 to 7."""
     size = effort.size(1024, 16)
     gone = {name: peer.absent for name, peer in (("tink", tink()), ("age", age())) if peer.absent}
-    times, peak = _in_turn(effort, size * MIB, {"tink", "age"} - gone.keys())
+    times, peak = _in_turn(effort, size * MIB, [name for name in ("tink", "age") if name not in gone])
     for row, what in ((5, "seal"), (6, "open")):
-        work = f"{what} a file of {size} MiB, file to file, MiB/s"
-        ours = size / times.median(what)
-        for name, target in _ROWS:
-            if name in gone:
-                yield absent(row, work, ours, _NAMES[name], gone[name], target)
-                continue
-            step = "copy" if name == "copy" else f"{what} {name}"
-            theirs, ratio = size / times.median(step), times.times_as_fast(what, step)
-            yield at_least(row, work, ours, _NAMES[name], theirs, ratio, target)
+        for step, how in ((f"{what} file", "file to file"), (what, _WHOLE[what])):
+            work, ours = f"{what} a file of {size} MiB, {how}, MiB/s", size / times.median(step)
+            for name, target in _ROWS:
+                if name in gone:
+                    yield absent(row, work, ours, _NAMES[name], gone[name], target)
+                    continue
+                other = "copy" if name == "copy" else f"{what} {name}"
+                theirs, ratio = size / times.median(other), times.times_as_fast(step, other)
+                yield at_least(row, work, ours, _NAMES[name], theirs, ratio, target)
+            other = f"{what} primitives"
+            theirs, ratio = size / times.median(other), times.times_as_fast(step, other)
+            yield at_least(row, work, ours, _NAMES["primitives"], theirs, ratio, None)
     yield Line(5, "memory to seal or open it, MiB at most", peak / MIB, "nothing", None, None)
     yield from _places(effort)
 
@@ -293,7 +252,7 @@ def _alone(arguments: list[str]) -> None:
     try:
         make(folder, chosen.size_mib * MIB)
         found = {step: in_own_process("benchmarks.streams", step, folder) for step in _OWN_STEPS}
-        _check_opened(folder)
+        _check_opened(folder, "opened/large.bin", "file.opened")
     finally:
         shutil.rmtree(folder)
     if chosen.json:

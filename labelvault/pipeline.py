@@ -4,14 +4,16 @@ SHA-256 and AES release the interpreter's lock for pieces of a mebibyte, so two 
 one piece is made ahead.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
 _READ_BYTES: Final = 1024 * 1024
+_OUT_BYTES: Final = 8 * 1024 * 1024
 
 
 class _End:
@@ -84,3 +86,38 @@ def read_ahead(source: Readable) -> Iterator[Readable]:
 
     with ahead(pieces()) as found:
         yield _Ahead(found)
+
+
+class Writer:
+    """Writes a file from its beginning on, and has the system bring to the disk what is written while more comes.
+
+    Left to itself the system begins when it is asked to flush, and whoever asks waits for all of it. Says nothing of
+    what is durable: that is so once the descriptor was flushed.
+    """
+
+    __slots__ = ("_begun", "_descriptor", "_written")
+
+    def __init__(self, descriptor: int) -> None:
+        """Write to an empty file, which others close."""
+        self._descriptor, self._written, self._begun = descriptor, 0, 0
+
+    def write(self, piece: bytes) -> None:
+        """Write all of a piece; `os.write` alone may stop early.
+
+        Raises:
+            OSError: the file system refused.
+        """
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+        self._written += len(piece)
+        if self._written - self._begun >= _OUT_BYTES:
+            self._begin()
+
+    def _begin(self) -> None:
+        # Pages that are not on the disk yet can't be dropped: this begins to write them, and waits for nothing.
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):
+                place = self._begun, self._written - self._begun
+                os.posix_fadvise(self._descriptor, *place, os.POSIX_FADV_DONTNEED)
+        self._begun = self._written

@@ -17,7 +17,7 @@ def run(size_mib: int, where: Path) -> dict[str, dict[str, float]]:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, dict[str, float]] = json.loads(ended.stdout)
-    assert set(found) == {"copy", "seal", "seal again", "open", "1,000 ranges"}
+    assert set(found) == {"copy", "seal", "seal again", "open", "1,000 ranges", "seal file", "open file"}
     assert list(where.iterdir()) == []
     return found
 

@@ -1,12 +1,15 @@
 """Making pieces ahead: the same pieces in order, faults where they belong, and no thread left behind."""
 
+import errno
 import io
+import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from labelvault.pipeline import ahead, read_ahead
+from labelvault.pipeline import Writer, ahead, read_ahead
 
 MIB = 1024 * 1024
 
@@ -65,3 +68,61 @@ def test_a_source_read_ahead_gives_what_it_holds(size: int) -> None:
             found += data
         assert source.read(1) == b""
     assert found == content
+
+
+@pytest.fixture
+def descriptor(tmp_path: Path) -> Iterator[int]:
+    """An empty file, open for writing."""
+    opened = os.open(tmp_path / "written", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    yield opened
+    os.close(opened)
+
+
+def test_what_is_written_is_all_there_and_goes_to_the_disk_meanwhile(
+    descriptor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short writes too, and each part of the file is begun once, in order, before the end."""
+    begun: list[tuple[int, int]] = []
+    true = os.write
+    monkeypatch.setattr(os, "write", lambda to, data: true(to, data[:700_000]))
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, at, size, __: begun.append((at, size)))
+    pieces = [os.urandom(MIB) for _ in range(20)] + [b"", b"the end"]
+    writer = Writer(descriptor)
+    for piece in pieces:
+        writer.write(piece)
+    content = b"".join(pieces)
+    assert os.pread(descriptor, len(content) + 1, 0) == content
+    assert begun == [(0, 8 * MIB), (8 * MIB, 8 * MIB)]
+
+
+@pytest.mark.parametrize("way", ["refused", "missing"])
+def test_a_system_that_takes_no_hint_writes_all_the_same(
+    descriptor: int, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """To begin early is a hint: where it is refused, or not known, the file is as it would be."""
+
+    def refused(*_: int) -> None:
+        raise OSError(errno.EINVAL, "no")
+
+    if way == "refused":
+        monkeypatch.setattr(os, "posix_fadvise", refused)
+    else:
+        monkeypatch.delattr(os, "posix_fadvise")
+    piece, writer = os.urandom(MIB), Writer(descriptor)
+    for _ in range(9):
+        writer.write(piece)
+    assert os.pread(descriptor, 10 * MIB, 0) == piece * 9
+
+
+def test_C3_a_failing_write_is_raised(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is no hint: it ends the writing."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    writer = Writer(descriptor)
+    writer.write(b"first")
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="full"):
+        writer.write(b"second")
+    assert os.fstat(descriptor).st_size == 5

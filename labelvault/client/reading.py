@@ -13,6 +13,7 @@ from labelvault.envelope.ranges import SealedReader
 from labelvault.envelope.seal import open_item
 from labelvault.errors import ProjectError, ShreddedError, TamperedError
 from labelvault.keys.kek import Kek, KekFiles, unwrap_dek, wrap_context
+from labelvault.pipeline import ahead
 from labelvault.relay.protocol import MAX_STREAM_PAYLOAD_BYTES, Relay
 from labelvault.wire.items import ITEM_FORMAT, LEAF_BYTES, ItemHeader
 from labelvault.wire.schema import decode_record
@@ -147,7 +148,7 @@ class VersionReader:
         read = partial(_read, relay, header)
         reader = SealedReader(first.header, header, version.digest, dek, first.size, leaves, read)
         try:
-            yield from reader.pieces()
+            yield from reader.pieces(ahead)
         finally:
             reader.close()
 

@@ -54,7 +54,7 @@ def seal_as_stream(
         StoreError, RelayError: catalog or vault failed.
         TamperedError: the vault does not give back what was sealed, where `target` asks for that.
     """
-    # One thread reads and hashes the source, one seals, and this one hands over to the vault: each hashes all bytes.
+    # One thread reads and hashes the source, one seals and hashes the leaves, and this one hands over to the vault.
     with read_ahead(content) as reading:
         sealed = seal_stream(header, metadata, reading, metadata.size, floor_bytes=target.floor_bytes)
         new = NewVersion(source, header, batch_id(target, source), encode_record(metadata), sealed.payload_bytes)

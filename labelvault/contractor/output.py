@@ -13,6 +13,7 @@ from typing import Final, Self
 from labelvault.envelope.filenames import safe_file_name
 from labelvault.errors import OutputError
 from labelvault.keys.files import DIRECTORY_MODE, FILE_MODE
+from labelvault.pipeline import Writer
 from labelvault.wire.codec import MAX_INT
 
 _MAX_TRIES: Final = 10_000
@@ -203,8 +204,9 @@ class OutputDirectory:
         try:
             try:
                 os.fchmod(descriptor, FILE_MODE)
+                writer = Writer(descriptor)
                 for piece in pieces:
-                    _write(descriptor, piece)
+                    writer.write(piece)
                     # No name for it when the next one fails.
                     del piece
                 os.fsync(descriptor)
@@ -249,13 +251,6 @@ class OutputDirectory:
         except FileNotFoundError:
             return False
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-
-
-def _write(descriptor: int, piece: bytes) -> None:
-    """Write all of a piece; `os.write` alone may stop early."""
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _inode(name: str, directory: int) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeAlias
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.ranges import SealedReader
 from labelvault.errors import LargePartError
+from labelvault.pipeline import ahead
 from labelvault.wire.items import ItemHeader
 from labelvault.wire.messages import LeaseOuter
 
@@ -63,7 +64,7 @@ class OpenedPart:
     def pieces(self) -> Iterator[bytes]:
         """Yield the content in order: 1 MiB at a time of a large item, else in one piece."""
         if self._reader is not None:
-            yield from self._reader.pieces()
+            yield from self._reader.pieces(ahead)
         else:
             yield self._content
 

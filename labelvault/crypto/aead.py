@@ -108,6 +108,15 @@ class PayloadSealer:
         """Take the next plaintext, of any size; return what ciphertext is ready, the payload's prefix first."""
         return self._encryptor.update(plaintext)
 
+    def update_into(self, plaintext: bytes, target: memoryview) -> int:
+        """As `update`, but write to the beginning of `target`; return how many bytes that were.
+
+        Args:
+            plaintext: of any size.
+            target: writable, with room for the plaintext, 32 KiB and a thousandth of the plaintext.
+        """
+        return self._encryptor.update_into(plaintext, target)
+
     def finish(self) -> bytes:
         """Return the rest, last chunk included; nothing can follow."""
         return self._encryptor.finalize()

@@ -80,7 +80,7 @@ class ChunkOpener:
         Raises:
             DecryptionError: wrong key or context, or no payload has this size.
         """
-        opener, self._base_nonce = self._committed(key, prefix, context)
+        opener, base_nonce = self._committed(key, prefix, context)
         full, last = divmod(payload_bytes - PAYLOAD_PREFIX_BYTES, SEALED_CHUNK_BYTES)
         self.chunks = full + 1
         self.plaintext_bytes = full * CHUNK_BYTES + last - CHUNK_TAG_BYTES
@@ -88,7 +88,7 @@ class ChunkOpener:
         sized = payload_bytes > PAYLOAD_PREFIX_BYTES and last >= CHUNK_TAG_BYTES and self.chunks <= MAX_CHUNKS
         if opener is None or not sized:
             raise DecryptionError("decryption failed")
-        self._aead = opener
+        self._aead, self._base_nonce = opener, int.from_bytes(base_nonce, "big")
 
     @classmethod
     def _committed(cls, key: SecretBytes, prefix: bytes, context: bytes) -> tuple[AESGCM | None, bytes]:
@@ -117,7 +117,7 @@ class ChunkOpener:
         """
         if not 0 <= number < self.chunks or len(chunk) != self.place(number)[1]:
             raise DecryptionError("decryption failed")
-        nonce = (int.from_bytes(self._base_nonce, "big") ^ number).to_bytes(_NONCE_BYTES, "big")
+        nonce = (self._base_nonce ^ number).to_bytes(_NONCE_BYTES, "big")
         try:
             return self._aead.decrypt(nonce, chunk, None)
         except InvalidTag:

@@ -14,9 +14,36 @@ EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 """The root of no leaves."""
 
 
+_COPIED_BYTES: Final = 64 * 1024
+"""Up to here, prefix and data in one piece are hashed faster than in two; above, the copy costs more."""
+
+
+class HashedLeaf(bytes):
+    """A leaf's bytes that keep their hash, so that one process that needs it at several places computes it once.
+
+    Bytes don't change, so neither does the hash. What crosses a process is plain bytes again, and is hashed anew.
+    """
+
+    _hash: bytes
+
+    def __new__(cls, data: bytes | memoryview) -> "HashedLeaf":
+        """Copy and hash."""
+        made = super().__new__(cls, data)
+        made._hash = _hashed(made)
+        return made
+
+
 def leaf_hash(data: bytes) -> bytes:
     """Return the 32-byte hash of a leaf that holds `data`."""
-    return hashlib.sha256(LEAF_PREFIX + data).digest()
+    return data._hash if type(data) is HashedLeaf else _hashed(data)
+
+
+def _hashed(data: bytes) -> bytes:
+    if len(data) <= _COPIED_BYTES:
+        return hashlib.sha256(LEAF_PREFIX + data).digest()
+    state = hashlib.sha256(LEAF_PREFIX)
+    state.update(data)
+    return state.digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

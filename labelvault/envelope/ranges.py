@@ -8,7 +8,8 @@ import hmac
 import io
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NoReturn
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, NoReturn, TypeAlias
 
 from labelvault.crypto.aead import CHUNK_BYTES, PAYLOAD_PREFIX_BYTES
 from labelvault.crypto.chunks import ChunkOpener
@@ -22,9 +23,12 @@ from labelvault.wire.items import LEAF_BYTES, ItemHeader
 
 _HELD_LEAVES: Final = 2
 _BUFFER_BYTES: Final = 256 * 1024
+_ZEROS: Final = bytes(CHUNK_BYTES)
 
 Read = Callable[[int, int], bytes]
 """Fetches payload bytes: offset and length, both in bytes. Nothing that it returns is trusted."""
+Ahead: TypeAlias = Callable[[Iterator[bytes]], AbstractContextManager[Iterator[bytes]]]
+"""Lends an iterator over what another one gives, made in a thread perhaps: `labelvault.pipeline.ahead`."""
 
 
 class SealedReader:
@@ -87,7 +91,7 @@ class SealedReader:
         self._size, self._leaves, self._read, self._guard = size, tuple(leaves), read, guard
         self._held: dict[int, bytes] = {}
         self._files: weakref.WeakSet[io.BufferedReader] = weakref.WeakSet()
-        prefix = bytes(self._payload(0, min(PAYLOAD_PREFIX_BYTES, size)))
+        prefix = bytes(_payload(0, min(PAYLOAD_PREFIX_BYTES, size), self._leaf))
         self._opener: ChunkOpener | None = ChunkOpener(dek, prefix, payload_context(header), size)
         self._padding_checked = False
         head = self._head(self._opener)
@@ -117,24 +121,22 @@ class SealedReader:
         """
         if offset < 0 or length < 0:
             raise FormatError("a range has neither a negative offset nor a negative length")
-        opener = self._live()
-        end = min(offset + length, self.size)
-        if end == self.size and not self._padding_checked:
-            if not all(piece.count(0) == len(piece) for piece in self._padding(opener)):
-                raise DecryptionError("decryption failed")
-            self._padding_checked = True
-        if offset >= end:
-            return b""
-        return b"".join(self._plaintext(opener, self._start + offset, self._start + end))
+        return self._range(offset, length, self._leaf)
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self, ahead: Ahead = nullcontext) -> Iterator[bytes]:
         """Yield the whole content, 1 MiB at a time, in order; each leaf is fetched once.
+
+        Args:
+            ahead: lends the leaves, fetched and checked, so that another thread may do that.
 
         Raises:
             As `read_range`: the last piece comes only after all before it, and with the padding checked.
         """
-        for offset in range(0, max(self.size, 1), LEAF_BYTES):
-            yield self.read_range(offset, LEAF_BYTES)
+        self._live()
+        with ahead(map(self._checked_leaf, range(len(self._leaves)))) as coming:
+            leaf = _InOrder(coming, self._checked_leaf).leaf
+            for offset in range(0, max(self.size, 1), LEAF_BYTES):
+                yield self._range(offset, LEAF_BYTES, leaf)
 
     def file(self) -> io.BufferedReader:
         """Return the content as a seekable binary file; any number of them, each with a position of its own.
@@ -161,51 +163,99 @@ class SealedReader:
             self._guard()
         return self._opener
 
+    def _range(self, offset: int, length: int, leaf: "_Leaf") -> bytes:
+        opener = self._live()
+        end = min(offset + length, self.size)
+        if end == self.size and not self._padding_checked:
+            if not all(_is_zeros(piece) for piece in self._padding(opener, leaf)):
+                raise DecryptionError("decryption failed")
+            self._padding_checked = True
+        if offset >= end:
+            return b""
+        return b"".join(self._plaintext(opener, self._start + offset, self._start + end, leaf))
+
     def _head(self, opener: ChunkOpener) -> tuple[Metadata, int] | None:
         whole = opener.plaintext_bytes
         longest = min(whole, PREFIX_BYTES + MAX_METADATA_BYTES)
-        prefix = b"".join(self._plaintext(opener, 0, min(whole, PREFIX_BYTES)))
+        prefix = b"".join(self._plaintext(opener, 0, min(whole, PREFIX_BYTES), self._leaf))
         needed = min(longest, PREFIX_BYTES + int.from_bytes(prefix, "big"))
-        return read_head(b"".join(self._plaintext(opener, 0, needed)), whole)
+        return read_head(b"".join(self._plaintext(opener, 0, needed, self._leaf)), whole)
 
-    def _padding(self, opener: ChunkOpener) -> Iterator[bytes]:
-        return self._plaintext(opener, self._start + self.size, opener.plaintext_bytes)
+    def _padding(self, opener: ChunkOpener, leaf: "_Leaf") -> Iterator[bytes]:
+        return self._plaintext(opener, self._start + self.size, opener.plaintext_bytes, leaf)
 
-    def _plaintext(self, opener: ChunkOpener, start: int, end: int) -> Iterator[bytes]:
+    def _plaintext(self, opener: ChunkOpener, start: int, end: int, leaf: "_Leaf") -> Iterator[bytes]:
         """Yield plaintext from `start` to before `end`, a chunk's share at a time."""
         for number in range(start // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
             first = number * CHUNK_BYTES
             # No name for what was opened: when a later chunk fails, a traceback with locals would show it.
-            yield opener.open(number, self._payload(*opener.place(number)))[max(start - first, 0) : end - first]
-
-    def _payload(self, offset: int, length: int) -> bytes | memoryview:
-        """Return payload bytes out of leaves that give their hashes."""
-        first, last = offset // LEAF_BYTES, (offset + length - 1) // LEAF_BYTES
-        if first == last:
-            return memoryview(self._leaf(first))[offset - first * LEAF_BYTES :][:length]
-        # Views, because a chunk is a small part of its leaf.
-        leaves = (memoryview(self._leaf(number)) for number in range(first, last + 1))
-        at = offset - first * LEAF_BYTES
-        return b"".join(
-            leaf[max(0, at - k * LEAF_BYTES) : max(0, at + length - k * LEAF_BYTES)] for k, leaf in enumerate(leaves)
-        )
+            yield opener.open(number, _payload(*opener.place(number), leaf))[max(start - first, 0) : end - first]
 
     def _leaf(self, number: int) -> bytes:
         held = self._held.get(number)
-        if held is not None:
-            return held
+        if held is None:
+            held = self._checked_leaf(number)
+            _hold(self._held, number, held)
+        return held
+
+    def _checked_leaf(self, number: int) -> bytes:
+        """Fetch a leaf; it gives its hash, or is refused."""
         offset = number * LEAF_BYTES
         length = min(LEAF_BYTES, self._size - offset)
         data = self._read(offset, length)
         if len(data) != length or not hmac.compare_digest(leaf_hash(data), self._leaves[number]):
             raise TamperedError("the vault served other bytes than the client sealed")
-        while len(self._held) >= _HELD_LEAVES:
-            del self._held[next(iter(self._held))]
-        self._held[number] = data
         return data
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("open items are not pickled or copied")
+
+
+_Leaf: TypeAlias = Callable[[int], bytes]
+"""Gives a leaf that was checked, by its number."""
+
+
+class _InOrder:
+    """Leaves that come one after the other, the newest of them held; one from before these is fetched anew."""
+
+    def __init__(self, coming: Iterator[bytes], fetch: _Leaf) -> None:
+        self._coming, self._fetch = coming, fetch
+        self._held: dict[int, bytes] = {}
+        self._next = 0
+
+    def leaf(self, number: int) -> bytes:
+        while self._next <= number:
+            _hold(self._held, self._next, next(self._coming))
+            self._next += 1
+        held = self._held.get(number)
+        if held is None:
+            held = self._fetch(number)
+            _hold(self._held, number, held)
+        return held
+
+
+def _hold(held: dict[int, bytes], number: int, leaf: bytes) -> None:
+    while len(held) >= _HELD_LEAVES:
+        del held[next(iter(held))]
+    held[number] = leaf
+
+
+def _payload(offset: int, length: int, leaf: _Leaf) -> bytes | memoryview:
+    """Return payload bytes out of leaves."""
+    first, last = offset // LEAF_BYTES, (offset + length - 1) // LEAF_BYTES
+    if first == last:
+        return memoryview(leaf(first))[offset - first * LEAF_BYTES :][:length]
+    # Views, because a chunk is a small part of its leaf.
+    leaves = (memoryview(leaf(number)) for number in range(first, last + 1))
+    at = offset - first * LEAF_BYTES
+    return b"".join(
+        each[max(0, at - k * LEAF_BYTES) : max(0, at + length - k * LEAF_BYTES)] for k, each in enumerate(leaves)
+    )
+
+
+def _is_zeros(piece: bytes) -> bool:
+    # As one comparison: counting takes a step a byte, which tells where there is much padding.
+    return piece == _ZEROS[: len(piece)]
 
 
 class _ContentFile(io.RawIOBase):

@@ -1,14 +1,14 @@
 """Sealing content of any size in constant memory (docs/spec.md, section 5); the bytes are as `seal_item` makes them.
 
-AES-256-GCM takes about a quarter of the time of SHA-256, so both are done in one thread. Whoever hashes the source or
-what was stored, too, does that in others (`labelvault.pipeline`).
+AES-256-GCM takes about a quarter of the time of SHA-256, so both are done in one thread. Whoever hashes the source
+does that in another one (`labelvault.pipeline`).
 """
 
 from collections.abc import Iterator
 from typing import Final, NoReturn, Protocol
 
 from labelvault.crypto import aead
-from labelvault.crypto.merkle import leaf_hash
+from labelvault.crypto.merkle import HashedLeaf, leaf_hash
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.digest import item_digest
@@ -19,6 +19,9 @@ from labelvault.errors import FormatError
 from labelvault.wire.items import LEAF_BYTES, ItemHeader
 
 _READ_BYTES: Final = 1024 * 1024
+_READY_BYTES: Final = LEAF_BYTES + _READ_BYTES + 64 * 1024
+"""Less than a leaf, and what becomes of one reading: 16 bytes more a chunk, and a chunk that waited."""
+_ZEROS: Final = bytes(_READ_BYTES)
 
 
 class ByteSource(Protocol):
@@ -82,22 +85,24 @@ class SealedStream:
         if head is None:
             raise FormatError("an item is sealed once")
         sealer = aead.PayloadSealer(self.dek, payload_context(self.header))
-        ready = bytearray(sealer.update(head))
+        # What is sealed gathers here until it is a leaf, which is copied out: less than one is there when more comes.
+        ready = _Ready()
+        ready.take(sealer, head)
         left = self._content_bytes
         while left:
-            ready += sealer.update(self._read(min(left, _READ_BYTES)))
+            ready.take(sealer, self._read(min(left, _READ_BYTES)))
             left -= min(left, _READ_BYTES)
             yield from self._whole_leaves(ready)
         # Looked for before the last piece is yielded, so that who stores pieces never has them all.
         if self._source.read(1):
             raise FormatError(f"the source holds more than its {self._content_bytes} bytes")
         for size in self._padding(len(head)):
-            ready += sealer.update(bytes(size))
+            ready.take(sealer, _ZEROS[:size])
             yield from self._whole_leaves(ready)
-        ready += sealer.finish()
+        ready.end(sealer)
         yield from self._whole_leaves(ready)
-        if ready:
-            yield self._leaf(bytes(ready))
+        if ready.filled:
+            yield self._leaf(ready)
         self._digest = item_digest(self.header, self.payload_bytes, self._leaves)
 
     def _padding(self, head_bytes: int) -> Iterator[int]:
@@ -120,18 +125,44 @@ class SealedStream:
             raise FormatError(f"the source does not hold {self._content_bytes} bytes")
         return whole
 
-    def _whole_leaves(self, ready: bytearray) -> Iterator[bytes]:
-        while len(ready) >= LEAF_BYTES:
-            piece = bytes(memoryview(ready)[:LEAF_BYTES])
-            del ready[:LEAF_BYTES]
-            yield self._leaf(piece)
+    def _whole_leaves(self, ready: "_Ready") -> Iterator[bytes]:
+        while ready.filled >= LEAF_BYTES:
+            yield self._leaf(ready)
 
-    def _leaf(self, piece: bytes) -> bytes:
-        self._leaves.append(leaf_hash(piece))
-        return piece
+    def _leaf(self, ready: "_Ready") -> bytes:
+        # Whoever stores it in this process needs its hash, too.
+        leaf = ready.cut()
+        self._leaves.append(leaf_hash(leaf))
+        return leaf
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("streams are not pickled or copied")
+
+
+class _Ready:
+    """Payload bytes that are sealed and wait to be a leaf, in one buffer that is used again and again."""
+
+    __slots__ = ("_bytes", "filled")
+
+    def __init__(self) -> None:
+        self._bytes = memoryview(bytearray(_READY_BYTES))
+        self.filled = 0
+
+    def take(self, sealer: aead.PayloadSealer, plaintext: bytes) -> None:
+        self.filled += sealer.update_into(plaintext, self._bytes[self.filled :])
+
+    def end(self, sealer: aead.PayloadSealer) -> None:
+        last = sealer.finish()
+        self._bytes[self.filled : self.filled + len(last)] = last
+        self.filled += len(last)
+
+    def cut(self) -> HashedLeaf:
+        """Take a leaf off the front, or what is there if it is less."""
+        size = min(self.filled, LEAF_BYTES)
+        leaf = HashedLeaf(self._bytes[:size])
+        self.filled -= size
+        self._bytes[: self.filled] = self._bytes[size : size + self.filled]
+        return leaf
 
 
 def seal_stream(

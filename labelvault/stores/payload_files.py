@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from labelvault.crypto.merkle import leaf_hash
 from labelvault.crypto.random import random_bytes
 from labelvault.errors import StoreError
+from labelvault.pipeline import Writer
 from labelvault.stores.checks import HOUR_S, in_leaves
 
 FILE_ABOVE_BYTES: Final = 2 * 1024 * 1024
@@ -83,11 +84,10 @@ class PayloadFiles:
                 os.unlink(path)
 
     def _leaves(self, descriptor: int, pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+        writer = Writer(descriptor)
         for piece in in_leaves(pieces, size):
             with _errors():
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                writer.write(piece)
             yield leaf_hash(piece)
 
     def place(self, received: Received, key: Key) -> None:

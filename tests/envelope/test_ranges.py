@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import random
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from labelvault.errors import (
     RelayError,
     TamperedError,
 )
+from labelvault.pipeline import ahead
 from labelvault.wire.items import LEAF_BYTES, ItemHeader
 
 HEADER = ItemHeader(1, b"c" * 32, b"p" * 16, b"i" * 16, 3)
@@ -158,6 +160,83 @@ def test_opening_fetches_the_first_leaf_only_and_reading_through_fetches_each_le
     touched = [at // LEAF_BYTES for at, _ in item.fetched]
     assert set(touched) == set(range(len(item.leaves)))
     assert len(touched) <= len(item.leaves) + 2
+
+
+# --- leaves that another thread fetches ---
+
+
+def alive() -> int:
+    """How many threads of ours there are."""
+    return sum(1 for thread in threading.enumerate() if thread.name.startswith("labelvault-ahead"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 16384, LEAF_BYTES, 3 * LEAF_BYTES - 100, 5 * LEAF_BYTES + 12345])
+@pytest.mark.parametrize("floor_bytes", [256, 4 * LEAF_BYTES])
+def test_leaves_fetched_ahead_give_the_same_content(size: int, floor_bytes: int) -> None:
+    """Each leaf comes once and in order, and after the padding the content's last ones at most once more."""
+    content = content_of(size)
+    item = served(content, floor_bytes)
+    reader = item.open()
+    item.fetched.clear()
+    assert b"".join(reader.pieces(ahead)) == content
+    touched = [at // LEAF_BYTES for at, _ in item.fetched]
+    assert touched[: len(item.leaves)] == list(range(len(item.leaves)))
+    assert len(touched) <= len(item.leaves) + 2
+    assert alive() == 0
+
+
+def test_F2_a_bad_leaf_ahead_ends_the_pieces_after_the_true_prefix() -> None:
+    """What was checked before it is given; then its fault, nothing after it, and no thread is left."""
+    content = content_of(6 * LEAF_BYTES)
+    item = served(content)
+    item.put(3 * LEAF_BYTES + 5000, b"\0\0\0\0")
+    given, pieces = list[bytes](), item.open().pieces(ahead)
+    with pytest.raises(TamperedError):
+        given.extend(pieces)
+    assert content.startswith(b"".join(given))
+    assert len(given) == 2
+    assert next(pieces, None) is None
+    assert alive() == 0
+
+
+def test_G12_a_chunk_that_does_not_open_ends_the_pieces() -> None:
+    """A leaf that gives its hash, certified by someone who knows the DEK, and does not open: refused, nothing of it."""
+    content = content_of(4 * LEAF_BYTES)
+    item = served(content)
+    item.put(2 * LEAF_BYTES + 5000, b"\0\0\0\0")
+    item.certify()
+    given, pieces = list[bytes](), item.open().pieces(ahead)
+    with pytest.raises(DecryptionError):
+        given.extend(pieces)
+    assert content.startswith(b"".join(given))
+    assert sum(map(len, given)) <= 2 * LEAF_BYTES + 5000
+    assert alive() == 0
+
+
+def test_F11_bad_padding_costs_the_last_piece_with_leaves_ahead_too() -> None:
+    """All but the last piece comes, however much padding stands behind it."""
+    content = content_of(2 * LEAF_BYTES)
+    padding = bytearray(4 * LEAF_BYTES)
+    padding[-1] = 1
+    given, pieces = list[bytes](), forged(sealed_head(METADATA, len(content)) + content + padding).open().pieces(ahead)
+    with pytest.raises(DecryptionError):
+        given.extend(pieces)
+    assert b"".join(given) == content[:LEAF_BYTES]
+
+
+def test_closing_the_reader_ends_pieces_that_are_on_their_way() -> None:
+    """The key is gone at once: whoever still iterates gets no further piece, and whoever stops leaves no thread."""
+    item = served(content_of(6 * LEAF_BYTES))
+    reader = item.open()
+    pieces = reader.pieces(ahead)
+    next(pieces)
+    reader.close()
+    with pytest.raises(LeaseClosedError):
+        next(pieces)
+    stopped = item.open().pieces(ahead)
+    next(stopped)
+    del stopped
+    assert alive() == 0
 
 
 # --- what a hostile vault may serve ---
