@@ -104,7 +104,6 @@ def _items_of(
         "project": name,
         "items": [_item_facts(each) for each in page.items],
         "total": page.total,
-        "payload_bytes": page.payload_bytes,
         "next": page.next,
         "grants": [grant_facts(each) for each in made],
     }
@@ -112,11 +111,7 @@ def _items_of(
 
 
 def _summary(page: ItemPage) -> str:
-    text = f"{len(page.items)} items."
-    if page.total is not None and page.payload_bytes is not None:
-        text = (
-            f"{len(page.items)} of {page.total} items; all {page.total} take {size(page.payload_bytes)} at the vault."
-        )
+    text = f"{len(page.items)} items." if page.total is None else f"{len(page.items)} of {page.total} items."
     return text if page.next is None else f"{text} Go on with --after {page.next.hex()}"
 
 

@@ -20,12 +20,10 @@ from labelvault.wire.times import from_ms, to_ms
 _LEAST_DIGITS: Final = 8
 _LEDGER_PAGE: Final = 500
 # In the order of an index, so that a part costs what it holds: nothing is sorted, and nothing before it is read.
-_FROM: Final = """
- FROM real_items i CROSS JOIN versions v ON v.item = i.item AND v.version = i.version
- LEFT JOIN batches b ON b.batch = i.batch"""
+_VERSIONS: Final = " CROSS JOIN versions v ON v.item = i.item AND v.version = i.version AND v.sealed_ms >= ?6"
 _WHERE: Final = (
-    " AND i.source > ?2 AND i.source < ?3"
-    " AND (?4 IS NULL OR i.kind = ?4) AND (?5 IS NULL OR i.name GLOB ?5 OR i.source GLOB ?5) AND v.sealed_ms >= ?6"
+    " AND i.version IS NOT NULL AND i.source > ?2 AND i.source < ?3"
+    " AND (?4 IS NULL OR i.kind = ?4) AND (?5 IS NULL OR i.name GLOB ?5 OR i.source GLOB ?5)"
 )
 _FOLDERS: Final = {"task": TASKS, **{kind: folder for folder, kind in FOLDERS.items()}}
 _BEHIND_ALL: Final = "\U0010ffff"
@@ -56,13 +54,11 @@ class ItemPage:
     Attributes:
         items: this part.
         total: how many the filter lets through; told with the first part only, as all are counted for it.
-        payload_bytes: what the vault stores of all of those; likewise.
         next: the id to give as `after` for the part that follows; None at the end.
     """
 
     items: tuple[ItemRecord, ...]
     total: int | None
-    payload_bytes: int | None
     next: bytes | None
 
 
@@ -124,8 +120,9 @@ def page_items(
     for condition, place in places:
         # The words put together here are this module's own; all input goes in as parameters.
         rows += database.rows(
-            "SELECT i.item, i.name, i.kind, b.name, v.version, v.payload_bytes, v.sealed_ms, v.metadata"
-            f"{_FROM} WHERE {condition}{_WHERE} ORDER BY i.source LIMIT ?7",
+            "SELECT i.item, i.name, i.kind, b.name, v.version, v.payload_bytes, v.sealed_ms, v.metadata"  # noqa: S608
+            f" FROM real_items i{_VERSIONS} LEFT JOIN batches b ON b.batch = i.batch"
+            f" WHERE {condition}{_WHERE} ORDER BY i.source LIMIT ?7",
             place,
             start,
             *filters,
@@ -133,13 +130,12 @@ def page_items(
         )
     items = tuple(_item_record(row) for row in rows[:limit])
     more = items[-1].item if len(items) < len(rows) else None
-    if after is not None:
-        return ItemPage(items, None, None, more)
-    if more is None:
-        return ItemPage(items, len(items), sum(each.payload_bytes for each in items), None)
-    query = f"SELECT count(*), coalesce(sum(v.payload_bytes), 0){_FROM} WHERE {{}}{_WHERE}"
-    totals = [database.rows(query.format(condition), place, begin, *filters)[0] for condition, place in places]
-    return ItemPage(items, sum(each[0] for each in totals), sum(each[1] for each in totals), more)
+    if after is not None or more is None:
+        return ItemPage(items, len(items) if after is None else None, more)
+    count = f"SELECT count(*) FROM real_items i{_VERSIONS if since else ''}"  # noqa: S608
+    asked = (begin, *(filters if since else filters[:-1]))
+    total = sum(database.scalar(f"{count} WHERE {condition}{_WHERE}", place, *asked) for condition, place in places)
+    return ItemPage(items, total, more)
 
 
 def _places(database: Database, project: bytes, batch: str | None) -> list[tuple[str, bytes]]:

@@ -59,7 +59,7 @@ class CatalogProject:
     def page(self, wanted: ItemFilter, after: bytes | None = None, limit: int | None = None) -> ItemPage:
         """List a part of the current versions, ordered by path, and rows of one file by their ids.
 
-        A part costs what it holds, however many items there are; only totals, with the first one, count all of them.
+        A part costs what it holds, however many items there are; only for the first one all are counted.
 
         Args:
             wanted: which.

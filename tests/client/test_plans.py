@@ -136,6 +136,6 @@ def test_totals_come_with_the_first_part_only(world):
     first = world.project.page(ItemFilter(), limit=2)
     assert first.total == len(world.project.items())
     later = world.project.page(ItemFilter(), after=first.next, limit=2)
-    assert (later.total, later.payload_bytes) == (None, None)
+    assert later.total is None
     since = ItemFilter(changed_since=world.clock() - DAY)
     assert world.project.page(since, limit=2).total == first.total
