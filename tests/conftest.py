@@ -31,11 +31,15 @@ def real_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _measured_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the opening processes, which inherit next to nothing, be told where coverage is measured."""
+def _measured_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let agents, which inherit next to nothing, measure coverage; an opening process could not write it down."""
     from labelvault.contractor import isolated
 
-    monkeypatch.setattr(isolated, "PASSED_ENVIRONMENT", (*isolated.PASSED_ENVIRONMENT, "COVERAGE_PROCESS_CONFIG"))
+    if "COVERAGE_PROCESS_CONFIG" in os.environ:
+        start = "'{0}' == 'agent' and __import__('coverage').process_startup(); "
+        measured = isolated._BOOT.replace("from labelvault", start + "from labelvault").replace("{}", "{0}")
+        monkeypatch.setattr(isolated, "_BOOT", measured)
+        monkeypatch.setattr(isolated, "PASSED_ENVIRONMENT", (*isolated.PASSED_ENVIRONMENT, "COVERAGE_PROCESS_CONFIG"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,9 @@
 """The agent: holds one contractor's unlocked identity for a bounded time, in a hardened process, and signs with it.
 
 It never gives a private key out. What it signs it parses first (`agent_rules`). A prekey it hands to an opening process
-that it starts itself, and passes on that process's channel. It answers whoever is the same user, one at a time, and
-ends when its time is over, after a while without work, or when told to.
+that it starts itself, and passes on that process's channel. One such process it keeps ready, because starting one takes
+long. It answers whoever is the same user, one at a time, and ends when its time is over, after a while without work, or
+when told to.
 """
 
 import os
@@ -15,11 +16,11 @@ from typing import Any, Final
 
 from labelvault.contractor import agent_socket
 from labelvault.contractor.agent_rules import check_to_sign
-from labelvault.contractor.child import receive, send
+from labelvault.contractor.channel import receive, send
 from labelvault.contractor.clock import elapsed_s
 from labelvault.contractor.harden import Step, facts, harden
 from labelvault.contractor.isolated import Isolated
-from labelvault.contractor.worker import start_child
+from labelvault.contractor.worker import begin_child, start_child
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import FormatError, KeystoreError, LabelVaultError
 from labelvault.keys.files import make_private_dir, read_private
@@ -29,6 +30,8 @@ from labelvault.wire.codec import Value
 from labelvault.wire.ids import client_id
 
 _LOOK_S: Final = 1.0
+_QUIET_S: Final = 0.1
+"""Without a request for so long, it starts the process that is kept ready: not while another one is opening."""
 _CLIENT_TIMEOUT_S: Final = 5.0
 
 
@@ -55,6 +58,7 @@ class Agent:
         self._idle_end_s = elapsed_s() + idle_s
         self._client: bytes | None = None
         self._children: list[Isolated] = []
+        self._ready: tuple[Isolated, socket.socket] | None = None
         self._told_to_end = False
 
     def left_s(self) -> float:
@@ -67,10 +71,13 @@ class Agent:
             selector.register(listener, selectors.EVENT_READ)
             # It looks every second: a waiting selector does not notice that the machine was suspended.
             while not self._told_to_end and (left := self.left_s()) > 0:
-                if selector.select(min(left, _LOOK_S)) and self.left_s() > 0:
-                    connection, _ = listener.accept()
-                    with connection:
-                        self._serve(connection)
+                if selector.select(min(left, _LOOK_S if self._is_ready() else _QUIET_S)):
+                    if self.left_s() > 0:
+                        connection, _ = listener.accept()
+                        with connection:
+                            self._serve(connection)
+                elif not self._is_ready():
+                    self._ready = self._started()
                 self._children = [child for child in self._children if child.alive()]
 
     def _serve(self, connection: socket.socket) -> None:
@@ -101,6 +108,10 @@ class Agent:
         if command == "stop":
             self._told_to_end = True
             return {"stopping": True}, None
+        if command == "process":
+            self._idle_end_s = elapsed_s() + self._idle_s
+            child, channel = self._take_ready()
+            return {"pid": child.pid}, channel
         field = message.get({"sign": "data", "prekey": "public_key", "seal": "seed"}.get(str(command), ""))
         if not isinstance(field, bytes):
             raise FormatError("not a request to an agent")
@@ -113,7 +124,7 @@ class Agent:
             if not isinstance(context, bytes):
                 raise FormatError("not a request to an agent")
             return {"wrapped": self._identity.seal_seed(SecretBytes(field), context)}, None
-        return self._prekey(field)
+        return self._prekey(field, bool(message.get("writes")))
 
     def _status(self) -> dict[str, Value]:
         return {
@@ -129,14 +140,28 @@ class Agent:
             self._client = client_id(read_private(self._home / "client.pin", 32))
         return self._client
 
-    def _prekey(self, public_key: bytes) -> tuple[dict[str, Value], socket.socket]:
-        """Start an opening process that has a prekey; return the end of its channel."""
+    def _started(self) -> tuple[Isolated, socket.socket]:
+        started = start_child()
+        self._children.append(started[0])
+        return started
+
+    def _is_ready(self) -> bool:
+        """Tell whether an opening process waits, or is on its way to."""
+        return self._ready is not None and self._ready[0].alive()
+
+    def _take_ready(self) -> tuple[Isolated, socket.socket]:
+        """Return the opening process that was kept ready, or else a new one, and the end of its channel."""
+        taken = self._ready if self._is_ready() else None
+        self._ready = None
+        return taken or self._started()
+
+    def _prekey(self, public_key: bytes, writes: bool) -> tuple[dict[str, Value], socket.socket]:
+        """Give an opening process a prekey; return the end of its channel."""
         seed = PrekeyFiles(self._home / "prekeys", self._identity).seed(public_key)
-        child, channel = start_child()
-        self._children.append(child)
+        child, channel = self._take_ready()
         try:
             channel.settimeout(_CLIENT_TIMEOUT_S * 2)
-            first, _ = receive(channel)
+            first = begin_child(channel, writes=writes)
             send(channel, {"command": "prekey", "seed": seed.reveal()})
             receive(channel)
             channel.settimeout(None)

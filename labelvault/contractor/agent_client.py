@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from labelvault import errors
 from labelvault.contractor import agent_socket
-from labelvault.contractor.child import receive, send
+from labelvault.contractor.channel import receive, send
 from labelvault.contractor.harden import Step, steps_of
 from labelvault.contractor.isolated import Adopted, Isolated
 from labelvault.contractor.worker import Worker
@@ -86,22 +86,28 @@ class AgentIdentity:
             "the agent gives no key out", next_step="Open in a process of its own, or with the passphrase: --no-agent."
         )
 
-    def worker(self, prekey: bytes) -> Worker:
-        """Have the agent start an opening process that has this prekey.
+    def worker(self, prekey: bytes | None = None, *, readable: bool = False, writes: bool = False) -> Worker:
+        """Take an opening process from the agent, which keeps one ready.
 
         Args:
-            prekey: the public key.
+            prekey: the public key of the one that it is to have, if it is to have one.
+            readable: see `Worker`; of no effect with a prekey.
+            writes: see `Worker`.
 
         Raises:
             KeystoreError: the agent has ended, or there is no such prekey.
             LeaseError: the process did not start.
         """
-        answer, descriptors = _asked(self._home, {"command": "prekey", "public_key": prekey})
+        request: Value = {"command": "process"}
+        if prekey is not None:
+            request = {"command": "prekey", "public_key": prekey, "writes": writes}
+        answer, descriptors = _asked(self._home, request)
         if len(descriptors) != 1:
             raise KeystoreError("the agent handed no process over")
         channel = socket.socket(fileno=descriptors[0])
         try:
-            return Worker((Adopted(answer["pid"]), channel, answer))
+            begun = None if prekey is None else answer
+            return Worker((Adopted(answer["pid"]), channel), begun, readable=readable, writes=writes)
         except BaseException:
             channel.close()
             raise

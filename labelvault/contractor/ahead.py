@@ -12,8 +12,8 @@ from typing import Final
 
 from labelvault.contractor.agent_client import AgentIdentity
 from labelvault.contractor.asking import task_id
-from labelvault.contractor.child import check_live, large_items, reader
 from labelvault.contractor.clock import Deadline
+from labelvault.contractor.fetching import Items, check_live, large_items, reader
 from labelvault.contractor.held import HeldLease, HeldLeases, Taken
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
@@ -208,35 +208,34 @@ class AheadOfTime:
         self._post.opened(outer, opened.known, [])
         return opened, deadline
 
-    def worker(self, held: HeldLease, readable: bool) -> Worker:
-        """Return a child to open a lease in; one that the agent starts has its prekey already.
+    def worker(self, prekey: bytes | None, readable: bool, writes: bool) -> Worker:
+        """Return a child to open a lease in; the agent's is ready, and has its prekey already if it is to have one.
 
         Args:
-            held: from `find`.
-            readable: see `Worker`.
+            prekey: the public key of the one that its lease is sealed to; none if its own one-time key is.
+            readable: see `Worker`; what has a prekey of the agent's is never readable.
+            writes: see `Worker`.
 
         Raises:
             LeaseError, KeystoreError: it did not start, or the prekey is gone.
         """
         if isinstance(self._identity, AgentIdentity):
-            return self._identity.worker(held.prekey)
-        return Worker(readable=readable)
+            return self._identity.worker(prekey, readable=readable, writes=writes)
+        return Worker(readable=readable, writes=writes)
 
     def begin(
         self,
         held: HeldLease,
         worker: Worker,
         folder: Path | None,
-        token: str | None,
         closed: Callable[[LeaseOuter], None],
-    ) -> None:
-        """Open in a child process, which gets the prekey's seed; see `Contractor.begin`.
+    ) -> Items:
+        """Open in a child process, which gets the prekey's seed; return the way to its vault. See `Contractor.begin`.
 
         Args:
             held: from `find`.
             worker: a child that waits; after an error its caller stops it.
             folder: where files are written, if they are.
-            token: for the vault.
             closed: erases what a failed opening wrote, once the child has exited, and records the close.
         """
         try:
@@ -249,12 +248,14 @@ class AheadOfTime:
         try:
             if not worker.has_prekey:
                 worker.take_prekey(self._prekeys.seed(held.prekey))
-            known, files = worker.open_ahead(held.membership, self._contractor, held.data, folder=folder, token=token)
+            items = self._post.relay(held.membership)
+            known, files = worker.open_ahead(held.membership, self._contractor, held.data, folder=folder, items=items)
         except BaseException as error:
             worker.stop()
             self._failed(held.outer, error, partial(closed, held.outer))
             raise
         self._post.opened(outer, known, files)
+        return items
 
     def _failed(self, outer: LeaseOuter, error: BaseException, closed: Callable[[], None]) -> None:
         """Keep the lease for later if only the vault was away; else close it, as the issuer counts it as open."""

@@ -17,8 +17,8 @@ from labelvault.contractor.answering import Answer
 from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.asking import AnyExchange, Asking
 from labelvault.contractor.cardfile import CardFile
-from labelvault.contractor.child import check_live, large_items, reader
 from labelvault.contractor.clock import Deadline, checked_now, elapsed_s
+from labelvault.contractor.fetching import Items, check_live, large_items, reader
 from labelvault.contractor.held import Taken
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
@@ -40,7 +40,6 @@ from labelvault.keys.cards import card_fingerprint
 from labelvault.keys.files import make_private_dir
 from labelvault.keys.identity import UnlockedIdentity, create_identity, open_identity
 from labelvault.keys.keystore import DEFAULT_COST
-from labelvault.keys.token import read_token
 from labelvault.relay.local import utc_now
 from labelvault.wire.frame import Signed, Signer
 from labelvault.wire.messages import Card, Lease, LeaseOuter
@@ -314,9 +313,9 @@ class Contractor:
             raise OutputError(f"{folder} is not empty")
         held = self.ahead.lease_for(item, grant_id, offline)
         if held is not None:
-            worker, token = self.ahead.worker(held, self.readable_memory), read_token(self._home)
-            self.ahead.begin(held, worker, folder, token, partial(self._undo, folder))
-            return self._begun(worker, held.membership, held.outer, folder, token)
+            worker = self.ahead.worker(held.prekey, self.readable_memory, folder is not None)
+            items = self.ahead.begin(held, worker, folder, partial(self._undo, folder))
+            return self._begun(worker, held.membership, held.outer, folder, items)
         return self._asking.anew(
             self._joined.find(grant_id), lambda m: self._begin(m, item, timeout_s, folder, approving)
         )
@@ -324,8 +323,9 @@ class Contractor:
     def _begin(
         self, membership: Membership, item: bytes | str, timeout_s: float, folder: Path | None, approving: Approving
     ) -> Opening:
-        worker, token = Worker(readable=self.readable_memory), read_token(self._home)
+        worker = self.ahead.worker(None, self.readable_memory, folder is not None)
         try:
+            items = self._post.relay(membership)
             request, data = self._asking.ask(membership, item, worker.one_time_key, timeout_s, None, approving)
             _, outer = read_lease(data, request, membership, self.now())
         except BaseException:
@@ -334,12 +334,12 @@ class Contractor:
         try:
             if folder is not None:
                 self._log.leased(outer, self.now(), folder)
-            self._post.opened(outer, *worker.open(membership, request, data, folder, token))
+            self._post.opened(outer, *worker.open(membership, request, data, folder, items))
         except BaseException:
             worker.stop()
             self._undo(folder, outer)
             raise
-        return self._begun(worker, membership, outer, folder, token)
+        return self._begun(worker, membership, outer, folder, items)
 
     def _undo(self, folder: Path | None, outer: LeaseOuter) -> None:
         """Erase what a failed opening wrote, whose child has exited, and close its lease."""
@@ -352,12 +352,12 @@ class Contractor:
             self._post.closed(outer, "process-exit" if folder is None else "best-effort")
 
     def _begun(
-        self, worker: Worker, membership: Membership, outer: LeaseOuter, folder: Path | None, token: str | None
+        self, worker: Worker, membership: Membership, outer: LeaseOuter, folder: Path | None, items: Items
     ) -> Opening:
         if folder is not None:
             worker.stop()
         leases = self._leases(membership, outer)
-        return Opening(worker, leases, folder, token, partial(self._finish, leases), self._submit_under(leases))
+        return Opening(worker, leases, folder, items, partial(self._finish, leases), self._submit_under(leases))
 
     def _finish(self, leases: Leases, opening: Opening) -> None:
         """Record the close of an opening whose process has exited."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from labelvault.contractor.agent_client import agent_status
-from labelvault.contractor.harden import Step
+from labelvault.contractor.harden import SWAPPED, Step
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.records import OpeningLog, OpeningRecord
@@ -26,6 +26,8 @@ from labelvault.wire.ids import contractor_mailbox
 from labelvault.wire.times import truncate
 
 _SOON: Final = timedelta(days=1)
+_LOCK_MEMORY: Final = "Raise the limit of locked memory (ulimit -l), or encrypt the swap; off Linux less can be done."
+_NEWER_KERNEL: Final = "Use Linux 6.7 or later, in a container that forbids neither Landlock nor seccomp."
 _NEW_GRANT: Final = "Ask the client for a new grant and join with its invite."
 
 
@@ -64,11 +66,12 @@ def examine_contractor(home: Path, now: datetime, passphrase: str | SecretBytes 
 
 
 def _processes(home: Path) -> Iterator[Check]:
-    """Start an opening process, and look how far it is hardened; look for the agent."""
+    """Start an opening process, and have it say how each step of its hardening came out; look for the agent."""
     try:
         worker = Worker()
         worker.stop()
-        yield _hardened("hardening", "opening processes", worker.hardening)
+        for step in worker.hardening:
+            yield _hardened("hardening", "opening processes", (step,))
         agent = agent_status(home)
     except LabelVaultError as error:
         yield problem("processes", str(error), error.next_step or "Look at what runs on this machine.")
@@ -80,10 +83,10 @@ def _processes(home: Path) -> Iterator[Check]:
 
 
 def _hardened(name: str, what: str, steps: tuple[Step, ...]) -> Check:
-    missing = [f"{step.name}: no, {step.why}" for step in steps if not step.done]
+    missing = [step for step in steps if not step.done]
     if missing:
-        mend = "Raise the limit of locked memory (ulimit -l), or encrypt the swap; off Linux less can be done."
-        return warning(name, f"{what}; {'; '.join(missing)}", mend)
+        mend = _LOCK_MEMORY if any(step.name == SWAPPED for step in missing) else _NEWER_KERNEL
+        return warning(name, f"{what}; {'; '.join(f'{step.name}: no, {step.why}' for step in missing)}", mend)
     return ok(name, f"{what}; {'; '.join(step.name for step in steps)}")
 
 

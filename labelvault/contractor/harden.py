@@ -1,18 +1,21 @@
 """Hardening of a process that holds keys, step by step, and what came of each: a step that fails is named, not hidden.
 
-It stands in the way of other programs of the same user and of memory that reaches a disk. It does not stop root, nor
-whoever can change this program before it starts.
+It stands in the way of other programs of the same user, of memory that reaches a disk, and, in a process that opens, of
+whatever might be made to run in it. It does not stop root, nor whoever can change this program before it starts.
 """
 
 import ctypes
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from labelvault.contractor.confine import READING, REMOVING_FOLDERS, WRITING, no_calls, no_files, no_tcp
+from labelvault.contractor.output import OutputDirectory
 from labelvault.wire.codec import Value
 
 # linux/prctl.h, sys/mman.h, linux/capability.h
@@ -39,18 +42,36 @@ class Step:
     why: str = ""
 
 
-def harden(*, readable: bool = False) -> tuple[Step, ...]:
+def harden(*, readable: bool = False, writes: bool | None = None) -> tuple[Step, ...]:
     """Harden this process as far as the system lets it; it can't be undone, and threads made later inherit it.
 
     Args:
         readable: leave out what keeps other programs of this user from reading its memory: they may have to show it.
+        writes: also confine it: it opens no files, connects to nothing and starts nothing from now on. True if it is to
+            write into a directory, which `confine_to` names; None for a process that goes on to do all that.
 
     Returns:
         Every step. Off Linux only the one against core files can be done.
     """
-    return tuple(
+    steps = [
         Step(name, False, "left out") if readable and step is _not_read else _tried(name, step) for name, step in _STEPS
-    )
+    ]
+    if writes is not None:
+        steps.append(Step(_FILES, False, "left until its folder is there") if writes else _tried(_FILES, _only_python))
+        steps += [_tried("no TCP (Landlock)", no_tcp), _tried(_CALLS, lambda: no_calls(writes=writes))]
+    return tuple(steps)
+
+
+def confine_to(directory: OutputDirectory) -> Step:
+    """Let this process write into one directory, and open no other file but Python's own; after `harden`."""
+    folder, parent = directory.descriptors
+
+    def only_there() -> str:
+        with _library() as library:
+            # Its removal, should the opening fail, is the parent's affair: of empty folders only.
+            return no_files([*library, (folder, WRITING), (parent, REMOVING_FOLDERS)])
+
+    return _tried(_FILES, only_there)
 
 
 def facts(steps: tuple[Step, ...]) -> list[Value]:
@@ -65,7 +86,8 @@ def steps_of(found: list[list[Any]]) -> tuple[Step, ...]:
 
 def _tried(name: str, step: Callable[[], str]) -> Step:
     try:
-        why = step()
+        here = step is _no_core_file or sys.platform.startswith("linux")
+        why = step() if here else "only done on Linux"
     except (OSError, ValueError, AttributeError) as error:
         why = getattr(error, "strerror", None) or "the system has no such call"
     return Step(name, not why, why)
@@ -85,8 +107,6 @@ def _no_new_privileges() -> str:
 
 
 def _memory_locked() -> str:
-    if not sys.platform.startswith("linux"):
-        return "only done on Linux"
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     # With a limit, locking what comes later would make later allocations fail instead of being swapped.
     if soft != resource.RLIM_INFINITY and not _has_capability(_CAP_IPC_LOCK):
@@ -105,8 +125,6 @@ def _has_capability(number: int) -> bool:
 
 
 def _prctl(option: int, value: int) -> str:
-    if not sys.platform.startswith("linux"):
-        return "only done on Linux"
     libc = ctypes.CDLL(None, use_errno=True)
     unused = ctypes.c_ulong(0)
     if libc.prctl(option, ctypes.c_ulong(value), unused, unused, unused):
@@ -114,9 +132,30 @@ def _prctl(option: int, value: int) -> str:
     return ""
 
 
+def _only_python() -> str:
+    with _library() as library:
+        return no_files(library)
+
+
+@contextmanager
+def _library() -> Iterator[list[tuple[int, int]]]:
+    """Lend the right to read what Python reads of its own as it goes: codecs, and modules that it imports late."""
+    found = []
+    with suppress(OSError):
+        found.append((os.open(Path(os.__file__).parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), READING))
+    try:
+        yield found
+    finally:
+        for descriptor, _ in found:
+            os.close(descriptor)
+
+
+SWAPPED: Final = "its memory is not swapped"
+_FILES: Final = "no files but Python's own (Landlock)"
+_CALLS: Final = "no programs, connections or tracing (seccomp)"
 _STEPS: Final[tuple[tuple[str, Callable[[], str]], ...]] = (
     ("other programs of this user can't read its memory", _not_read),
     ("no core file", _no_core_file),
     ("no new privileges", _no_new_privileges),
-    ("its memory is not swapped", _memory_locked),
+    (SWAPPED, _memory_locked),
 )

@@ -7,17 +7,18 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Protocol
 
-import labelvault
 from labelvault.errors import LeaseError
 
 PASSED_ENVIRONMENT: tuple[str, ...] = ("SYSTEMROOT",)
 """Variables that such a process gets; Python on Windows can't start without this one."""
-# The package's own folder is put on the path, since -I drops PYTHONPATH and the working directory with whatever they
-# would inject; it is the folder that this process itself was loaded from.
-_BOOT: Final = "import sys; sys.path.insert(0, sys.argv.pop()); from labelvault.contractor.{} import main; main()"
+# -I drops PYTHONPATH and the working directory with whatever they would inject, and -S what runs at the start of every
+# interpreter, .pth files above all. Where the packages are that it needs is said: where this process has them from.
+_BOOT: str = "import sys; sys.path += sys.argv.pop().split(chr(10)); from labelvault.contractor.{} import main; main()"
+_PACKAGES: Final = ("labelvault", "cryptography", "nacl", "_cffi_backend", "msgpack")
 
 
 class Process(Protocol):
@@ -44,18 +45,16 @@ class Process(Protocol):
 class Isolated:
     """A child of this process. A `Process`."""
 
-    def __init__(self, module: str, channel: socket.socket, *arguments: str, quiet: bool = False) -> None:
+    def __init__(self, module: str, channel: socket.socket, *, quiet: bool = False) -> None:
         """Start a module of this room; its `main` finds the channel's descriptor in its first argument.
 
         Args:
             module: its name in `labelvault.contractor`.
             channel: the other process's end; the caller closes its copy.
-            arguments: further ones; no secrets.
             quiet: it outlives us, so it holds on to none of our descriptors.
         """
-        package = Path(labelvault.__file__).parent.parent
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _BOOT.format(module), str(channel.fileno()), *arguments, str(package)],
+            [sys.executable, "-I", "-S", "-c", _BOOT.format(module), str(channel.fileno()), "\n".join(_folders())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if quiet else None,
@@ -87,6 +86,17 @@ class Isolated:
         """See `Process`."""
         self._process.kill()
         self._process.wait()
+
+
+def _folders() -> list[str]:
+    """Return the folders that hold the packages, each once."""
+    found = {}
+    for name in _PACKAGES:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            place = Path(spec.origin).parent
+            found[str(place.parent if spec.submodule_search_locations else place)] = True
+    return list(found)
 
 
 class Adopted:

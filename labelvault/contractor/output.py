@@ -6,7 +6,7 @@ relative to a descriptor of the directory, a name is never followed, and nothing
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -105,6 +105,11 @@ class OutputDirectory:
         self._check_open()
         found = (_inode(name, self._descriptor) for name in self._written)
         return tuple(inode for inode in found if inode is not None)
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """Of the directory, and of the one that it is in."""
+        return self._descriptor, self._parent
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -278,6 +283,17 @@ def _take_directory(name: str, parent: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextmanager
+def filled(path: Path) -> Iterator[OutputDirectory]:
+    """Lend a new directory to write into; whatever ends the block early, it is erased again. Raises as `create`."""
+    with OutputDirectory.create(path) as directory:
+        try:
+            yield directory
+        except BaseException:
+            directory.erase()
+            raise
 
 
 def erase_output(folder: Path, files: frozenset[tuple[int, int]] | None) -> None:

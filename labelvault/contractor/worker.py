@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from labelvault import errors
 from labelvault.contractor.answering import Answer
 from labelvault.contractor.approval import BY_MAILBOX, Approving
-from labelvault.contractor.child import receive, send
+from labelvault.contractor.channel import rebuilt, receive, send
+from labelvault.contractor.fetching import Items, hand_on
 from labelvault.contractor.harden import steps_of
 from labelvault.contractor.isolated import Isolated, Process
 from labelvault.contractor.membership import Membership
@@ -23,7 +23,7 @@ from labelvault.contractor.renewal import Leases, closed_with_both
 from labelvault.contractor.show import DEFAULT_WIDTH
 from labelvault.contractor.submitting import Submit
 from labelvault.crypto.secret import SecretBytes
-from labelvault.errors import DeniedError, LabelVaultError, LeaseClosedError, LeaseError, RelayError
+from labelvault.errors import LabelVaultError, LeaseClosedError, LeaseError
 from labelvault.wire.codec import Value
 from labelvault.wire.frame import Signed
 from labelvault.wire.messages import OpenRequest
@@ -31,38 +31,67 @@ from labelvault.wire.messages import OpenRequest
 _EXIT_TIMEOUT_S: Final = 10
 
 
-def start_child(*, readable: bool = False) -> tuple[Isolated, socket.socket]:
-    """Start an opening process; return it and our end of its channel."""
+def start_child() -> tuple[Isolated, socket.socket]:
+    """Start an opening process, which waits for `begin`; return it and our end of its channel."""
     ours, theirs = socket.socketpair()
     with theirs:
-        return Isolated("child", theirs, *(["readable"] if readable else [])), ours
+        return Isolated("child", theirs), ours
+
+
+def begin_child(channel: socket.socket, *, readable: bool = False, writes: bool = False) -> dict[str, Any]:
+    """Have an opening process harden itself and make its one-time key; return what it says of both.
+
+    Args:
+        channel: our end.
+        readable: leave out what keeps other programs of this user from reading its memory.
+        writes: it is to write into a folder.
+
+    Raises:
+        LeaseError: it can't.
+        EOFError, OSError: it is gone.
+    """
+    send(channel, {"command": "begin", "readable": readable, "writes": writes})
+    first: dict[str, Any] = receive(channel)[0]
+    if "error" in first:
+        raise LeaseError(f"the opening process did not start: {first['message']}")
+    return first
 
 
 class Worker:
     """A child process that has made a one-time key and waits for its lease."""
 
     def __init__(
-        self, adopted: tuple[Process, socket.socket, dict[str, Any]] | None = None, *, readable: bool = False
+        self,
+        started: tuple[Process, socket.socket] | None = None,
+        begun: dict[str, Any] | None = None,
+        *,
+        readable: bool = False,
+        writes: bool = False,
     ) -> None:
         """Start the child, or take one that the agent has started.
 
         Args:
-            adopted: the process, which has its prekey already, our end of its channel, and what it said first.
-            readable: leave out what keeps other programs of this user from reading its memory.
+            started: the process, and our end of its channel.
+            begun: what it said if it has begun; then it has its prekey already.
+            readable: as for `begin_child`.
+            writes: likewise.
 
         Raises:
             LeaseError: it did not start.
         """
-        self.has_prekey = adopted is not None
+        self.has_prekey = begun is not None
         self._process: Process
         try:
-            if adopted is not None:
-                self._process, self._channel, first = adopted
-            else:
-                self._process, self._channel = start_child(readable=readable)
-                first, _ = receive(self._channel)
+            self._process, self._channel = started or start_child()
+        except OSError as error:
+            raise LeaseError("the opening process did not start") from error
+        try:
+            first = begin_child(self._channel, readable=readable, writes=writes) if begun is None else begun
             self.one_time_key: bytes = first["one_time_key"]
             self.hardening = steps_of(first["hardening"])
+        except LeaseError:
+            self.stop()
+            raise
         except (EOFError, OSError) as error:
             self.stop()
             raise LeaseError("the opening process did not start") from error
@@ -83,9 +112,16 @@ class Worker:
         request: Signed[OpenRequest],
         lease: bytes,
         folder: Path | None,
-        token: str | None = None,
+        items: Items,
     ) -> tuple[OpenedAs, list[tuple[int, int]]]:
-        """Hand the child its lease, and the vault's token if it wants one; it fetches, checks and opens.
+        """Hand the child its lease, and whatever it fetches; it checks and opens.
+
+        Args:
+            membership: under which the lease was verified.
+            request: that it answers.
+            lease: its frame.
+            folder: where files are written, if they are.
+            items: the way to the vault.
 
         Returns:
             What may be known of the opening, and (device, inode) of the files that it wrote, if it was given a folder.
@@ -93,7 +129,7 @@ class Worker:
         Raises:
             LabelVaultError: what the child found, as the kind that it was there.
         """
-        return self._open(_handed_over(membership, request, lease, token), folder)
+        return self._open(_handed_over(membership, request, lease), folder, items)
 
     def take_prekey(self, seed: SecretBytes) -> None:
         """Hand the child the seed of a prekey, which nobody else needs any more.
@@ -111,7 +147,7 @@ class Worker:
         lease: bytes,
         *,
         folder: Path | None,
-        token: str | None = None,
+        items: Items,
     ) -> tuple[OpenedAs, list[tuple[int, int]]]:
         """Hand the child a lease that was issued ahead; it has the prekey.
 
@@ -120,7 +156,7 @@ class Worker:
             contractor: our own key, 32 bytes.
             lease: the lease's frame.
             folder: as for `open`.
-            token: likewise.
+            items: likewise.
 
         Returns:
             As `open`.
@@ -128,10 +164,13 @@ class Worker:
         Raises:
             LabelVaultError: what the child found, as the kind that it was there.
         """
-        return self._open({**_known(membership, contractor, lease, token), "ahead": True}, folder)
+        return self._open({**_known(membership, contractor, lease), "ahead": True}, folder, items)
 
-    def _open(self, handed_over: dict[str, Value], folder: Path | None) -> tuple[OpenedAs, list[tuple[int, int]]]:
-        answer = self._call({"command": "open", "folder": None if folder is None else str(folder), **handed_over})
+    def _open(
+        self, handed_over: dict[str, Value], folder: Path | None, items: Items
+    ) -> tuple[OpenedAs, list[tuple[int, int]]]:
+        message: Value = {"command": "open", "folder": None if folder is None else str(folder), **handed_over}
+        answer = self._call(message, items=items)
         return _known_of(answer), [(device, inode) for device, inode in answer["opened"]]
 
     def prepare(self) -> bytes:
@@ -144,9 +183,9 @@ class Worker:
         return key
 
     def renew(
-        self, membership: Membership, request: Signed[OpenRequest], lease: bytes, token: str | None = None
+        self, membership: Membership, request: Signed[OpenRequest], lease: bytes, items: Items
     ) -> tuple[bool, OpenedAs]:
-        """Hand the child the lease that renews its own.
+        """Hand the child the lease that renews its own, and whatever it fetches; arguments as for `open`.
 
         Returns:
             Whether it brought other content; and what may be known of it.
@@ -154,7 +193,7 @@ class Worker:
         Raises:
             LabelVaultError: what the child found, as the kind that it was there; the child has ended then.
         """
-        answer = self._call({"command": "renew", **_handed_over(membership, request, lease, token)})
+        answer = self._call({"command": "renew", **_handed_over(membership, request, lease)}, items=items)
         return answer["newer"], _known_of(answer)
 
     def show(self, descriptor: int, width: int, colour: bool) -> None:
@@ -165,14 +204,17 @@ class Worker:
         """
         self._call({"command": "show", "width": width, "colour": int(colour)}, (descriptor,))
 
-    def _call(self, message: Value, descriptors: tuple[int, ...] = ()) -> Any:
+    def _call(self, message: Value, descriptors: tuple[int, ...] = (), items: Items | None = None) -> Any:
         try:
             send(self._channel, message, descriptors)
             answer, _ = receive(self._channel)
+            while items is not None and "fetch" in answer:
+                hand_on(self._channel, answer, items)
+                answer, _ = receive(self._channel)
         except (EOFError, OSError) as error:
             raise LeaseClosedError("the opening process has ended") from error
         if "error" in answer:
-            raise _rebuilt(answer["error"], answer["message"])
+            raise rebuilt(answer)
         return answer
 
     def stop(self) -> None:
@@ -190,20 +232,17 @@ def _known_of(answer: dict[str, Any]) -> OpenedAs:
     return OpenedAs(answer["version"], answer["epoch"], answer["index"], answer["entry_hash"])
 
 
-def _handed_over(
-    membership: Membership, request: Signed[OpenRequest], lease: bytes, token: str | None
-) -> dict[str, Value]:
-    return {**_known(membership, request.frame.signer, lease, token), "request": request.data}
+def _handed_over(membership: Membership, request: Signed[OpenRequest], lease: bytes) -> dict[str, Value]:
+    return {**_known(membership, request.frame.signer, lease), "request": request.data}
 
 
-def _known(membership: Membership, contractor: bytes, lease: bytes, token: str | None) -> dict[str, Value]:
+def _known(membership: Membership, contractor: bytes, lease: bytes) -> dict[str, Value]:
     return {
         "contractor": contractor,
         "identity_key": membership.identity_key,
         "invite": membership.invite.data,
         "certificate": membership.certificate.data,
         "lease": lease,
-        "token": token,
     }
 
 
@@ -219,14 +258,14 @@ class Opening:
         worker: Worker,
         leases: Leases,
         folder: Path | None,
-        token: str | None,
+        items: Items,
         on_close: Callable[["Opening"], None],
         on_submit: Submit,
     ) -> None:
         """Made by `Contractor.begin`."""
         self._worker = worker
         self._leases = leases
-        self._token = token
+        self._items = items
         self._on_close = on_close
         self._on_submit = on_submit
         self._closed = False
@@ -323,7 +362,7 @@ class Opening:
                 raise LeaseClosedError("the task is closed, or its time is over")
             renewed = self._leases.renew(self._worker.prepare, timeout_s, None, approving)
             try:
-                newer, known = self._worker.renew(renewed.membership, renewed.request, renewed.data, self._token)
+                newer, known = self._worker.renew(renewed.membership, renewed.request, renewed.data, self._items)
             except LabelVaultError as error:
                 self.close()
                 raise closed_with_both(error) from error
@@ -351,14 +390,3 @@ class Opening:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _rebuilt(kind: str, message: str) -> LabelVaultError:
-    """Return the child's error as its kind; kinds that need more than a message become a RelayError."""
-    found = getattr(errors, kind, None)
-    if isinstance(found, type) and issubclass(found, LabelVaultError) and not issubclass(found, DeniedError):
-        try:
-            return found(message)
-        except TypeError:
-            return RelayError(message)
-    return RelayError(message)

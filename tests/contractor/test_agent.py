@@ -19,10 +19,10 @@ from labelvault.client.ahead import issue
 from labelvault.contractor import Contractor, agent_socket, agent_status, find_agent, start_agent, stop_agent
 from labelvault.contractor.agent import Agent
 from labelvault.contractor.agent_rules import check_to_sign
-from labelvault.contractor.child import receive, send
+from labelvault.contractor.channel import receive, send
 from labelvault.contractor.opening import make_request
 from labelvault.crypto.hpke import OneTimeKey
-from labelvault.drill.capture import capture_process
+from labelvault.drill.capture import capture_process, descendants
 from labelvault.errors import (
     DrillError,
     FormatError,
@@ -82,6 +82,34 @@ def test_with_an_agent_a_task_is_opened_without_the_passphrase(world: World, hom
     assert find_agent(home) is None
     assert stop_agent(home) is False
     assert not (home / agent_socket.SOCKET).exists()
+
+
+def ready(agent: int) -> int:
+    """The process that the agent keeps ready, once it does."""
+    end = time.monotonic() + 60
+    while not (found := descendants(agent)) and time.monotonic() < end:
+        time.sleep(0.02)
+    (pid,) = found
+    return pid
+
+
+def test_the_agent_keeps_an_opening_process_ready_and_hands_it_out_once(world: World, home: Path) -> None:
+    """It is the one that opens, hardened; then there is another, and one that was killed is not handed out."""
+    agent = start_agent(home, PASSPHRASE).pid
+    kept = ready(agent)
+    with world.serving(), by_agent(world).begin(world.task(), timeout_s=60) as opening:
+        assert opening.pid == kept
+        assert "Seccomp:\t2" in Path(f"/proc/{kept}/status").read_text()
+    wait_gone(kept)
+    other = ready(agent)
+    assert other != kept
+    os.kill(other, signal.SIGKILL)
+    with world.serving(), by_agent(world).begin(world.task("two"), timeout_s=60) as opening:
+        assert opening.pid not in (kept, other)
+        assert shown(opening)
+    last = ready(agent)
+    assert stop_agent(home)
+    wait_gone(last)
 
 
 def test_a_lease_issued_ahead_is_opened_without_any_seed_leaving_the_agent(world: World, home: Path) -> None:

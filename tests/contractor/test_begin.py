@@ -12,7 +12,7 @@ import pytest
 
 from labelvault.client import Limits, Scope
 from labelvault.contractor import Contractor, Opening
-from labelvault.contractor import contractor as module
+from labelvault.contractor import ahead as module
 from labelvault.contractor.worker import Worker
 from labelvault.errors import (
     DeniedError,
@@ -211,8 +211,8 @@ def test_a_refused_opening_leaves_no_process(world: World, monkeypatch: pytest.M
     started: list[int] = []
     real = Worker
 
-    def spied(*, readable: bool) -> object:
-        made = real(readable=readable)
+    def spied(*, readable: bool, writes: bool) -> object:
+        made = real(readable=readable, writes=writes)
         started.append(made.pid)
         return made
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from labelvault.contractor.child import MAX_MESSAGE_BYTES, Child, receive, send
+from labelvault.contractor.channel import MAX_MESSAGE_BYTES, receive, send
+from labelvault.contractor.child import Child
+from labelvault.contractor.fetching import hand_on
 from labelvault.contractor.opening import make_request
 from labelvault.errors import FormatError
 from labelvault.wire.frame import Signed
@@ -25,10 +27,11 @@ class Loop:
         self.channel, self._theirs = socket.socketpair()
         self.channel.settimeout(60)
         self._child = Child(self._theirs, world.clock)
-        first, _ = receive(self.channel)
-        self.key: bytes = first["one_time_key"]
         self._thread = threading.Thread(target=self._child.run)
         self._thread.start()
+        first = self.call({"command": "begin", "readable": False, "writes": False})
+        assert first["hardening"] == []
+        self.key: bytes = first["one_time_key"]
 
     def close(self) -> None:
         self.channel.close()
@@ -42,7 +45,11 @@ class Loop:
 
     def call(self, message: dict[str, Any], *descriptors: int) -> Any:
         send(self.channel, message, descriptors)
-        return receive(self.channel)[0]
+        answer, _ = receive(self.channel)
+        while "fetch" in answer:
+            hand_on(self.channel, answer, self.world.relay())
+            answer, _ = receive(self.channel)
+        return answer
 
     def request(self, name: str = "one") -> Signed[OpenRequest]:
         return make_request(self.joined, identity(self.me), self.world.task(name), self.key, self.world.clock())

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,15 +10,44 @@ from pathlib import Path
 
 import pytest
 
-from labelvault.contractor.harden import Step, facts, harden, steps_of
+from labelvault.contractor.harden import SWAPPED, Step, facts, harden, steps_of
 from labelvault.contractor.worker import Worker
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardened on Linux")
 NOBODY = 65534
 
 
-def _reads_its_child(hardened: bool) -> bool:
-    """Whether a process that is not root can open the memory of a child of its own, which has the same user."""
+def _read_file(pid: int, libc: ctypes.CDLL, address: int) -> bool:
+    try:
+        os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY))
+    except PermissionError:
+        return False
+    return True
+
+
+def _copy(pid: int, libc: ctypes.CDLL, address: int) -> bool:
+    """process_vm_readv."""
+
+    class Vector(ctypes.Structure):
+        _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+    here = ctypes.create_string_buffer(8)
+    into, out_of = Vector(ctypes.addressof(here), 8), Vector(address, 8)
+    return bool(libc.process_vm_readv(pid, ctypes.byref(into), 1, ctypes.byref(out_of), 1, 0) == 8)
+
+
+def _trace(pid: int, libc: ctypes.CDLL, address: int) -> bool:
+    """PTRACE_SEIZE."""
+    return bool(libc.ptrace(0x4206, pid, None, None) == 0)
+
+
+WAYS = {"open": _read_file, "copy": _copy, "trace": _trace}
+
+
+def _reads_its_child(way: str, hardened: bool) -> bool:
+    """Whether a process that is not root gets at the memory of a child of its own, which has the same user."""
+    libc = ctypes.CDLL(None)
+    held = ctypes.create_string_buffer(b"canary")
     watcher = os.fork()
     if not watcher:
         code = 99
@@ -26,7 +56,7 @@ def _reads_its_child(hardened: bool) -> bool:
             reader, writer = os.pipe()
             holder = os.fork()
             if not holder:
-                ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+                libc.prctl(4, 1, 0, 0, 0)
                 if hardened:
                     harden()
                 os.write(writer, b"!")
@@ -34,11 +64,7 @@ def _reads_its_child(hardened: bool) -> bool:
                 os._exit(0)
             os.close(writer)
             assert os.read(reader, 1) == b"!"
-            try:
-                os.close(os.open(f"/proc/{holder}/mem", os.O_RDONLY))
-                code = 1
-            except PermissionError:
-                code = 0
+            code = int(WAYS[way](holder, libc, ctypes.addressof(held)))
             os.kill(holder, 9)
             os.waitpid(holder, 0)
         finally:
@@ -47,10 +73,30 @@ def _reads_its_child(hardened: bool) -> bool:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
-def test_another_program_of_the_same_user_cannot_read_a_hardened_process() -> None:
-    """Without hardening it can, so the test can fail; root can either way."""
-    assert _reads_its_child(hardened=False)
-    assert not _reads_its_child(hardened=True)
+@pytest.mark.parametrize("way", WAYS)
+def test_another_program_of_the_same_user_cannot_read_a_hardened_process(way: str) -> None:
+    """By its memory file, by copying, by tracing: without hardening each works, so the test can fail; root can."""
+    assert _reads_its_child(way, hardened=False)
+    assert not _reads_its_child(way, hardened=True)
+
+
+def _dumps(code: str, folder: Path) -> bool:
+    """Whether a process that begins with some code leaves a core behind when it crashes, where cores are allowed."""
+    start = "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2);"
+    process = subprocess.Popen([sys.executable, "-c", f"{start}{code}\nos.abort()"], cwd=folder)
+    _, status = os.waitpid(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert os.WTERMSIG(status) == signal.SIGABRT
+    return os.WCOREDUMP(status) or any(folder.iterdir())
+
+
+def test_a_hardened_process_that_crashes_leaves_no_core(tmp_path: Path) -> None:
+    """Where another one leaves one."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "hardened").mkdir()
+    if not _dumps("", tmp_path / "plain"):
+        pytest.skip("this system writes no cores at all")
+    assert not _dumps("from labelvault.contractor.harden import harden; harden()", tmp_path / "hardened")
 
 
 def test_an_opening_process_is_hardened_and_says_how_far() -> None:
@@ -65,6 +111,11 @@ def test_an_opening_process_is_hardened_and_says_how_far() -> None:
         assert done["no core file"]
         assert done["no new privileges"]
         assert done["other programs of this user can't read its memory"] is not readable
+        assert "Seccomp:\t2" in status
+        # All but what depends on the limit of locked memory.
+        assert [name for name, is_done in done.items() if not is_done and name != SWAPPED] == (
+            ["other programs of this user can't read its memory"] if readable else []
+        )
         if done["its memory is not swapped"]:
             assert "VmLck:\t       0 kB" not in status
         assert all(step.done or step.why for step in worker.hardening)

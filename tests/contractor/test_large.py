@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from labelvault.contractor import OpenedPart, child, opening
+from labelvault.contractor import OpenedPart, child, fetching, opening
+from labelvault.contractor.output import filled
 from labelvault.contractor.show import render
 from labelvault.errors import LargePartError, LeaseExpiredError, OutputError, TamperedError
 from labelvault.relay.protocol import ItemPart
@@ -31,7 +32,7 @@ def content_of(size: int) -> bytes:
 def film(world: World, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The attachment of all tasks is a large one, and what is above 2 MiB is large."""
     monkeypatch.setattr(opening, "MAX_PAYLOAD_BYTES", 2 * MIB)
-    monkeypatch.setattr(child, "MAX_PAYLOAD_BYTES", 2 * MIB)
+    monkeypatch.setattr(fetching, "MAX_PAYLOAD_BYTES", 2 * MIB)
     content = content_of(SIZE)
     (world.source / "attachments/picture.png").write_bytes(content)
     assert not world.project.seal(world.source).errors
@@ -138,8 +139,8 @@ def test_G12_altered_bytes_further_on_leave_no_file(
         _altered(
             world, monkeypatch, lambda part, at: ItemPart(part.header, part.size, flipped.get(at, bytes)(part.data))
         )
-        with pytest.raises(TamperedError) as caught:
-            child.write_parts(tmp_path / "out", task._live())
+        with pytest.raises(TamperedError) as caught, filled(tmp_path / "out") as directory:
+            child.write_parts(directory, task._live())
         assert not (tmp_path / "out").exists()
         assert caught.value.__traceback__ is not None
         # This test's own frame knows the content.
@@ -154,7 +155,8 @@ def test_large_parts_are_written_0600_and_whole(world: World, film: bytes, tmp_p
     with me.open_task(world.task(), exchange=world.issuer().handle) as task:
         before = os.umask(0)
         try:
-            child.write_parts(tmp_path / "out", task._live())
+            with filled(tmp_path / "out") as directory:
+                child.write_parts(directory, task._live())
         finally:
             os.umask(before)
         assert (tmp_path / "out/picture.png").read_bytes() == film
@@ -177,8 +179,8 @@ def test_C3_a_full_disk_in_the_middle_leaves_nothing(
     with me.open_task(world.task(), exchange=world.issuer().handle) as task:
         with monkeypatch.context() as patched:
             patched.setattr(os, "write", filling)
-            with pytest.raises(OutputError, match="No space"):
-                child.write_parts(tmp_path / "out", task._live())
+            with pytest.raises(OutputError, match="No space"), filled(tmp_path / "out") as directory:
+                child.write_parts(directory, task._live())
         assert not (tmp_path / "out").exists()
 
 
