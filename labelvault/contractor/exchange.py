@@ -154,7 +154,8 @@ def await_message(
         # A vault that keeps the question open answers as soon as something comes; one that does not is asked again.
         asked_s = time.monotonic()
         wait_s = max(0.0, deadline - asked_s)
-        for number, data in relay.fetch(mailbox, after=seen, limit=_PAGE, wait_s=wait_s):
+        found = relay.fetch(mailbox, after=seen, limit=_PAGE, wait_s=wait_s)
+        for number, data in found:
             seen = number
             # What is not ours, or does not verify, is passed over: the vault can put anything here, and a forged
             # answer must not hide the true one.
@@ -170,7 +171,7 @@ def await_message(
                 read.append(number)
         if time.monotonic() + pause > deadline:
             raise RequestTimeoutError(timeout_s)
-        if time.monotonic() - asked_s < _POLL_S:
+        if not found and time.monotonic() - asked_s < _POLL_S:
             time.sleep(pause)
             pause = min(pause * 1.5, _POLL_MAX_S)
 
