@@ -1,20 +1,22 @@
-"""One pass of an issuer over its mailbox: how answers leave, once they are durable, and what it did."""
+"""One pass of an issuer over its mailbox: what is looked at, how answers leave once they are durable, what it did."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from labelvault.errors import FormatError
+from labelvault.errors import FormatError, SignatureError
 from labelvault.relay.protocol import Relay, Reply
+from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.answers import Submission
-from labelvault.wire.frame import parse_frame
+from labelvault.wire.frame import Message, Signed, open_parsed, parse_frame
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox
 from labelvault.wire.messages import Lease, OpenRequest, Receipt
 from labelvault.wire.schema import decode_record
 
-RETURNED: Final = frozenset({Receipt.TYPE, Submission.TYPE})
+_KINDS: Final[dict[str, type[Message]]] = {kind.TYPE: kind for kind in (OpenRequest, Receipt, Submission, PrekeyBundle)}
+_RETURNED: Final = frozenset({Receipt.TYPE, Submission.TYPE})
 """What contractors send back, as against what asks for something."""
 
 
@@ -67,10 +69,20 @@ def report_of(tally: Counter[str]) -> AnswerReport:
     )
 
 
+def verify(data: bytes, is_enrolled: Callable[[bytes], bool]) -> Signed[Any] | None:
+    """Return a message of a kind that an issuer takes, if an enrolled key signed it; None for junk."""
+    try:
+        frame = parse_frame(data)
+        kind = _KINDS.get(frame.type)
+        return open_parsed(frame, data, kind, frame.signer) if kind is not None and is_enrolled(frame.signer) else None
+    except (FormatError, SignatureError):
+        return None
+
+
 def is_returned(data: bytes) -> bool:
     """Tell whether a message claims to be a receipt or a submission."""
     try:
-        return parse_frame(data).type in RETURNED
+        return parse_frame(data).type in _RETURNED
     except FormatError:
         return False
 

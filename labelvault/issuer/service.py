@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from labelvault.database import Database
 from labelvault.errors import (
@@ -27,7 +27,7 @@ from labelvault.issuer.alarms import Alarms
 from labelvault.issuer.authorize import PrekeyUse, asked, authorize
 from labelvault.issuer.catalog import CatalogVersion, opened_together
 from labelvault.issuer.log import Log
-from labelvault.issuer.passes import RETURNED, AnswerReport, is_returned, reply_to, report_of
+from labelvault.issuer.passes import AnswerReport, is_returned, reply_to, report_of, verify
 from labelvault.issuer.receiving import Receiving
 from labelvault.issuer.release import IssuerIdentity, release, released_entry
 from labelvault.issuer.state import State
@@ -37,7 +37,7 @@ from labelvault.ledger.entries import Denied, encode_entry
 from labelvault.relay.protocol import Relay
 from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.answers import Submission
-from labelvault.wire.frame import Frame, Signed, open_parsed, parse_frame, sign_message
+from labelvault.wire.frame import Signed, sign_message
 from labelvault.wire.ids import ClientId, issuer_mailbox
 from labelvault.wire.messages import Denial, OpenRequest, Receipt
 from labelvault.wire.times import truncate
@@ -161,11 +161,14 @@ class Issuer:
         """
         if not messages:
             return []
+        # Before the write lock is taken, and all at once: code that stays at hand runs faster.
+        verified = [verify(data, self._state.is_enrolled) for data in messages]
         tally = self._tally.copy()
         try:
             with self._database.transaction():
+                # What is recorded below asks for a checkpoint over it.
                 self._recorded = False
-                answers = [self._judged(data) for data in messages]
+                answers = [self._judged(each) for each in verified]
                 if self._recorded:
                     self._log.sign(self._identity.name, self._identity.signer)
         except BaseException:
@@ -174,18 +177,18 @@ class Issuer:
             raise
         return answers
 
-    def _judged(self, data: bytes) -> bytes | None:
+    def _judged(self, signed: Signed[Any] | None) -> bytes | None:
+        # What turns out to be junk has changed nothing but the clock by then.
         try:
-            frame = parse_frame(data)
-            if not self._state.is_enrolled(frame.signer):
+            if signed is None:
                 raise _Junk
-            # What is refused as junk below has changed nothing but the clock.
-            if frame.type in RETURNED:
-                return self._take(data, frame)
-            if frame.type == PrekeyBundle.TYPE:
-                self._keep_prekeys(open_parsed(frame, data, PrekeyBundle, frame.signer))
-                return None
-            return self._request(open_parsed(frame, data, OpenRequest, frame.signer))
+            if signed.frame.type == Receipt.TYPE:
+                return self._take_receipt(signed)
+            if signed.frame.type == Submission.TYPE:
+                return self._take_submission(signed)
+            if signed.frame.type == PrekeyBundle.TYPE:
+                return self._keep_prekeys(signed)
+            return self._request(signed)
         except (FormatError, SignatureError, _Junk):
             self._tally["junk"] += 1
             return None
@@ -225,7 +228,7 @@ class Issuer:
         except (DecryptionError, FormatError, KeystoreError, SignatureError):
             # The request is well-formed: what does not hold together is in our own state, or a KEK's file.
             answer = self._record_denial(request, "unavailable", now)
-        self._checkpoint()
+        self._recorded = True
         return answer
 
     def _release(self, request: Signed[OpenRequest] | PrekeyUse, now: datetime, status_max_age_s: int = 0) -> bytes:
@@ -285,28 +288,29 @@ class Issuer:
         )
         return sign_message(message, self._identity.signer).data
 
-    def _take(self, data: bytes, frame: Frame) -> bytes | None:
-        """Take a receipt or a submission of an enrolled key."""
-        if frame.type == Receipt.TYPE:
-            taken = self._receiving.receipt(open_parsed(frame, data, Receipt, frame.signer), self._now())
-            if taken is None:
-                raise _Junk
-            if taken.outcome == "recorded":
-                self._checkpoint()
-                self._tally["receipts"] += 1
-            return taken.ack
-        answered = self._receiving.submission(open_parsed(frame, data, Submission, frame.signer), self._now())
+    def _take_receipt(self, receipt: Signed[Receipt]) -> bytes | None:
+        taken = self._receiving.receipt(receipt, self._now())
+        if taken is None:
+            raise _Junk
+        if taken.outcome == "recorded":
+            self._recorded = True
+            self._tally["receipts"] += 1
+        return taken.ack
+
+    def _take_submission(self, submission: Signed[Submission]) -> bytes | None:
+        answered = self._receiving.submission(submission, self._now())
         if answered.outcome != "repeated":
             self._tally[f"submission {answered.outcome}"] += 1
         return answered.ack
 
-    def _keep_prekeys(self, bundle: Signed[PrekeyBundle]) -> None:
+    def _keep_prekeys(self, bundle: Signed[PrekeyBundle]) -> bytes | None:
         now = self._now()
         if bundle.message.client != self._client or now >= bundle.message.expires_at:
             raise _Junk
         if not self._state.keep_bundle(bundle):
             raise _Junk
         self._tally["prekeys"] += 1
+        return None
 
     def issue(
         self,
@@ -319,10 +323,6 @@ class Issuer:
     ) -> IssueReport:
         """Issue one lease ahead for each task, sealed to an unused prekey: all or none; see `Ahead.issue`."""
         return self.ahead.issue(grant_id, items, bundles, status_max_age_s=status_max_age_s, progress=progress)
-
-    def _checkpoint(self) -> None:
-        """See to it that the transaction ends with a checkpoint over what it recorded."""
-        self._recorded = True
 
     def answer(self, *, wait_s: float = 0.0, release: bool = True) -> AnswerReport:
         """Make one pass over the mailbox: fetch, handle, post the answer, acknowledge.
