@@ -247,7 +247,7 @@ def is_record(each):
     if not (isinstance(each, type) and dataclasses.is_dataclass(each)):
         return False
     try:
-        return bool(schema._layout(each).fields)
+        return bool(schema._layout(each).names)
     except TypeError:
         return False
 

@@ -12,6 +12,7 @@ types and anything out of bounds; encoding checks the same, so nothing leaves th
 """
 
 import dataclasses
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -105,17 +106,20 @@ class _Layout:
     """How a record is laid out.
 
     Attributes:
-        fields: by name, in the order of the encoding.
+        names: of the fields, in the order of the encoding.
+        values_of: returns a record's values, in that order.
+        writers: turn each of them into what is encoded.
+        readers: turn it back.
         bounded: its rules alone keep it within what the codec takes, so that nothing needs to be counted.
     """
 
-    fields: dict[str, _Codec]
+    names: tuple[str, ...]
+    values_of: Callable[[Any], tuple[Any, ...]]
+    writers: tuple[Callable[[Any], Value], ...]
+    readers: tuple[Callable[[Value], Any], ...]
     values: int
     depth: int
-
-    @property
-    def bounded(self) -> bool:
-        return self.depth <= MAX_DEPTH and self.values <= MAX_VALUES
+    bounded: bool
 
 
 _LAYOUTS: Final[dict[type[Any], _Layout]] = {}
@@ -127,8 +131,8 @@ def encode_record(record: Any) -> bytes:
     Raises:
         FormatError: a field is out of its bounds.
     """
-    value, layout = to_value(record), _layout(type(record))
-    return encode_ruled(value) if layout.bounded else encode(value)
+    value = to_value(record)
+    return encode_ruled(value) if _LAYOUTS[type(record)].bounded else encode(value)
 
 
 def encode_in(name: str, record: Any, **beside: int | str) -> bytes:
@@ -152,32 +156,50 @@ def decode_record(record_type: type[R], data: bytes, *, max_bytes: int = MAX_BYT
     """
     if len(data) > min(max_bytes, SHORT_BYTES):
         return from_value(record_type, decode(data, max_bytes=max_bytes))
-    # What its rules let pass, and what encodes to the same bytes again, is canonical.
-    record = from_value(record_type, decode_short(data))
-    if encode_record(record) != data:
-        raise FormatError(f"{record_type.__name__}: not the canonical encoding of its value")
+    value = decode_short(data)
+    # What its rules let pass, with every map in order, and what gives the same bytes again, is canonical.
+    record = from_value(record_type, value)
+    if encode_ruled(value) != data:
+        raise _not_canonical(record_type)
     return record
 
 
 def to_value(record: Any) -> Value:
     """Turn a record into the value that is encoded; as `encode_record`."""
-    return {name: codec.to_value(getattr(record, name)) for name, codec in _layout(type(record)).fields.items()}
+    layout = _layout(type(record))
+    parts = zip(layout.names, layout.writers, layout.values_of(record), strict=True)
+    return {name: write(value) for name, write, value in parts}
 
 
 def from_value(record_type: type[R], value: Value) -> R:
     """Turn a decoded value into a record; as `decode_record`."""
-    fields = _layout(record_type).fields
+    layout = _layout(record_type)
     if not isinstance(value, dict):
         raise FormatError(f"{record_type.__name__}: not a map")
-    if value.keys() != fields.keys():
+    # A decoded map keeps the order of its bytes.
+    if tuple(value) != layout.names:
+        if value.keys() == set(layout.names):
+            raise _not_canonical(record_type)
         raise FormatError(f"{record_type.__name__}: unknown or missing fields")
-    made: dict[str, Any] = {}
-    for name, codec in fields.items():
-        try:
-            made[name] = codec.from_value(value[name])
-        except FormatError as error:
-            raise FormatError(f"{record_type.__name__}.{name}: {error}") from error
+    try:
+        made = {name: read(part) for name, read, part in zip(layout.names, layout.readers, value.values(), strict=True)}
+    except FormatError:
+        raise _first_fault(record_type, layout, value) from None
     return record_type(**made)
+
+
+def _first_fault(record_type: type[Any], layout: _Layout, value: dict[str, Value]) -> FormatError:
+    """Return what is wrong with a record, and in which field; looked for only once something is."""
+    for name, read in zip(layout.names, layout.readers, strict=True):
+        try:
+            read(value[name])
+        except FormatError as error:
+            return FormatError(f"{record_type.__name__}.{name}: {error}")
+    return _not_canonical(record_type)
+
+
+def _not_canonical(record_type: type[Any]) -> FormatError:
+    return FormatError(f"{record_type.__name__}: not the canonical encoding of its value")
 
 
 def _layout(record_type: Any) -> _Layout:
@@ -192,7 +214,17 @@ def _laid_out(record_type: Any) -> _Layout:
     # Sorted here once: code point order is the order of the UTF-8 bytes.
     fields = {name: _codec_for(hints[name]) for name in sorted(field.name for field in dataclasses.fields(record_type))}
     values = 1 + sum(1 + codec.values for codec in fields.values())
-    return _Layout(fields, values, 1 + max(codec.depth for codec in fields.values()))
+    depth = 1 + max(codec.depth for codec in fields.values())
+    bounded = depth <= MAX_DEPTH and values <= MAX_VALUES
+    writers = tuple(codec.to_value for codec in fields.values())
+    readers = tuple(codec.from_value for codec in fields.values())
+    return _Layout(tuple(fields), _getter(*fields), writers, readers, values, depth, bounded)
+
+
+def _getter(*names: str) -> Callable[[Any], tuple[Any, ...]]:
+    get = operator.attrgetter(*names)
+    # Of one name it would return the value alone.
+    return get if len(names) > 1 else lambda record: (get(record),)
 
 
 def _codec_for(hint: Any) -> _Codec:
@@ -215,21 +247,15 @@ def _codec_for(hint: Any) -> _Codec:
 def _ruled(base: Any, rule: Any) -> _Codec:
     match rule:
         case Fixed(size):
-            return _checked(lambda v: isinstance(v, bytes) and len(v) == size, f"not {size} bytes")
+            return _fixed(size)
         case Between(least, most):
             return _checked(lambda v: isinstance(v, bytes) and least <= len(v) <= most, f"not {least} to {most} bytes")
-        case Text():
-            return _checked(
-                lambda v: isinstance(v, str) and rule.least <= _utf8_size(v) <= rule.most,
-                f"not a text of {rule.least} to {rule.most} bytes",
-            )
+        case Text(most, least):
+            return _text(least, most)
         case OneOf():
-            return _checked(lambda v: isinstance(v, str) and v in rule.options, f"not one of {sorted(rule.options)}")
+            return _one_of(rule.options)
         case UInt(least, most):
-            return _checked(
-                lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most,
-                f"not an integer from {least} to {most}",
-            )
+            return _uint(least, most)
         case Count(least, most):
             return _tuple(_codec_for(typing.get_args(base)[0]), least, most)
     raise TypeError(f"no wire rule {rule!r}")
@@ -240,6 +266,47 @@ def _checked(accepts: Callable[[Any], bool], complaint: str) -> _Codec:
         if not accepts(value):
             raise FormatError(complaint)
         return value
+
+    return _Codec(check, check)
+
+
+# The rules that most fields have are one call each: an inner loop encodes and decodes a record an item.
+
+
+def _fixed(size: int) -> _Codec:
+    def check(value: Any) -> Any:
+        if isinstance(value, bytes) and len(value) == size:
+            return value
+        raise FormatError(f"not {size} bytes")
+
+    return _Codec(check, check)
+
+
+def _one_of(options: frozenset[str]) -> _Codec:
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value in options:
+            return value
+        raise FormatError(f"not one of {sorted(options)}")
+
+    return _Codec(check, check)
+
+
+def _text(least: int, most: int) -> _Codec:
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            size = len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+            if least <= size <= most:
+                return value
+        raise FormatError(f"not a text of {least} to {most} bytes")
+
+    return _Codec(check, check)
+
+
+def _uint(least: int, most: int) -> _Codec:
+    def check(value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        raise FormatError(f"not an integer from {least} to {most}")
 
     return _Codec(check, check)
 
@@ -265,6 +332,8 @@ def _nested(record_type: type[Any]) -> _Codec:
 
 
 def _tuple(inner: _Codec, least: int, most: int) -> _Codec:
+    write_inner = inner.to_value
+
     def check(count: int) -> None:
         if not least <= count <= most:
             raise FormatError(f"not {least} to {most} elements")
@@ -273,7 +342,7 @@ def _tuple(inner: _Codec, least: int, most: int) -> _Codec:
         if not isinstance(value, tuple):
             raise FormatError("not a tuple")
         check(len(value))
-        return [inner.to_value(part) for part in value]
+        return list(map(write_inner, value))
 
     def read(value: Value) -> Any:
         if not isinstance(value, list):
@@ -282,10 +351,6 @@ def _tuple(inner: _Codec, least: int, most: int) -> _Codec:
         return tuple(inner.from_value(part) for part in value)
 
     return _Codec(write, read, 1 + most * inner.values, 1 + inner.depth)
-
-
-def _utf8_size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _time_to_value(value: Any) -> Value:
