@@ -261,11 +261,12 @@ class ProjectFolder:
         seen: set[int] = set()
         again: dict[str, set[int]] = {}
         before = len(self.errors)
+        batch = Path(path).stem
         for number, content in rows:
             try:
                 if isinstance(content, ProjectError):
                     raise content
-                item = self._row_item(path, number, content)
+                item = self._row_item(path, number, content, batch)
             except ProjectError as error:
                 self.errors.append(error)
                 continue
@@ -287,10 +288,11 @@ class ProjectFolder:
             again: sources, and the numbers of their rows that were put aside.
         """
         first: dict[str, int] = {}
+        batch = Path(path).stem
         for number, content in self._rows(path):
             with suppress(ProjectError):
                 # What can't be read was reported before.
-                item = None if isinstance(content, ProjectError) else self._row_item(path, number, content)
+                item = None if isinstance(content, ProjectError) else self._row_item(path, number, content, batch)
                 if item is None or item.source not in again:
                     continue
                 its_first = first.setdefault(item.source, number)
@@ -314,10 +316,12 @@ class ProjectFolder:
         required = self.settings.task_requires
         return list(self._files["guidelines"] if required is None else required)
 
-    def _row_item(self, path: str, line: int, content: bytes) -> SourceItem:
+    def _row_item(self, path: str, line: int, content: bytes, batch: str) -> SourceItem:
+        """Return a row as an item; of this batch, unless rows name their own."""
         row, settings = Row(path, line, parse_row(path, line, content)), self.settings
         name = row.id(content, settings.id_column)
-        batch = Path(path).stem if settings.batch_column is None else row.scalar(settings.batch_column)
+        if settings.batch_column is not None:
+            batch = row.scalar(settings.batch_column)
         labels = row.labels(settings)
         requires = self._known_paths([*self._task_requires(), *row.paths(settings)], path, line)
         return SourceItem(

@@ -75,7 +75,7 @@ def parse_row(path: str, line: int, content: bytes) -> dict[str, Any]:
         raise ProjectError(f"{len(content)} bytes; a row holds at most {MAX_CONTENT_BYTES} (64 MiB)", path, line)
     # The parser's own messages may quote the row, and its errors hold it: only positions are passed on, `from None`.
     try:
-        row = json.loads(content.decode("utf-8"), parse_float=_number, parse_int=_integer, parse_constant=_constant)
+        row = _DECODER.decode(content.decode("utf-8"))
         if _SURROGATE.search(content):
             json.dumps(row, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
@@ -251,4 +251,5 @@ def _tsv(name: str, data: bytes) -> Iterator[tuple[int, bytes | ProjectError]]:
     return _delimited("\t", name, data)
 
 
+_DECODER: Final = json.JSONDecoder(parse_float=_number, parse_int=_integer, parse_constant=_constant)
 _FORMS: Final = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv}
