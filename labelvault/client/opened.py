@@ -30,6 +30,7 @@ from labelvault.ledger.checkpoint import issuer_key_name
 from labelvault.ledger.cosignature import CosignerKey
 from labelvault.ledger.entries import Entry
 from labelvault.relay import Relay, open_relay
+from labelvault.relay.beside import Beside
 from labelvault.relay.local import utc_now
 from labelvault.wire.frame import Signed, open_frame
 from labelvault.wire.ids import ClientId, client_id
@@ -160,6 +161,10 @@ class OpenedClient:
         if self._relay is None:
             self._relay = open_relay(self.vault, token=read_token(self._home))
         return self._relay
+
+    def beside(self) -> Beside:
+        """Start a process that stores at the vault while this one works; the caller closes it."""
+        return Beside(self.vault, token=read_token(self._home))
 
     def identity(self) -> SigningKey:
         """Unwrap the identity key; it is kept no longer than its one use, and the issuer never needs it.

@@ -218,6 +218,7 @@ class Project(CatalogProject):
             kek=ProjectKek(client.database, client.keks, self.project_id),
             record=client.record,
             now=now,
+            beside=client.beside,
         )
 
     def plant_honey(self, count: int) -> int:

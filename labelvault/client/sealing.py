@@ -2,17 +2,15 @@
 
 A window is reserved in the catalog (version numbers and wraps), stored at the vault, then made current with its ledger
 entries. A crash in between leaves reserved versions that nothing names; the next run seals those items again under the
-next number. Decoys that wait go along, and windows are shuffled before they are stored, so that order says nothing. A
-large file goes alone, as a stream: interrupted, it alone is sealed again.
+next number. Decoys that wait go along, and windows are sorted by their random ids before they are stored, so that order
+says nothing. A large file goes alone, as a stream: interrupted, it alone is sealed again.
 
-While one window is stored, in a thread of its own, the next is read and sealed: disk and cores are busy at once, and a
-crash costs two windows at most.
+While a full window is stored, by a process that sees ciphertext only, the next one is read and sealed: two cores are
+busy, and a crash costs two windows at most.
 """
 
-import random
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,13 +27,18 @@ from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import SealedItem, seal_item
 from labelvault.errors import FormatError, ProjectError
 from labelvault.issuer.catalog import opened_together
+from labelvault.relay.beside import Beside
 from labelvault.relay.protocol import StoredItem
 from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader
 from labelvault.wire.schema import encode_record
 
-WINDOW_ITEMS: Final = 512
+WINDOW_ITEMS: Final = 4096
+"""Rows go under random ids, all over their tables: a longer window touches each page of them less often. With as many
+decoys it is still a batch that a vault takes."""
 WINDOW_BYTES: Final = 32 * 1024 * 1024
+_LOOKED_UP_ITEMS: Final = 512
+_LOOKED_UP_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,9 @@ class _Run:
     tally: Counter[str] = field(default_factory=Counter)
     window: list[_Pending] = field(default_factory=list)
     window_bytes: int = 0
-    store: Callable[..., Future[None]] | None = None
-    under_way: Future[None] | None = None
+    under_way: list[_Pending] = field(default_factory=list)
+    beside: Beside | None = None
+    being_stored: bool = False
     batches: dict[tuple[str | None, bool], bytes | None] = field(default_factory=dict)
     groups: dict[tuple[str, tuple[str, ...]], _Group] = field(default_factory=dict)
 
@@ -73,12 +77,6 @@ class _Run:
         """Put a sealed version into the window."""
         self.window.append(pending)
         self.window_bytes += len(pending.sealed.payload)
-
-    def settle(self) -> None:
-        """Wait for the window that is being stored; raise what it raised."""
-        under_way, self.under_way = self.under_way, None
-        if under_way is not None:
-            under_way.result()
 
 
 def seal_folder(
@@ -98,21 +96,23 @@ def seal_folder(
         StoreError, RelayError: catalog or vault failed; whole windows are done or not, and sealing again goes on.
     """
     run = _Run(Meter(progress, folder.count() if progress else 0, folder.size))
-    # Leaving the block waits for the window that is under way: it becomes whole, or raises.
-    with ThreadPoolExecutor(1, thread_name_prefix="labelvault-seal") as storing:
-        run.store = storing.submit
-        for source in folder.items():
-            try:
-                _take(source, target, run)
-            except ProjectError as error:
-                folder.errors.append(error)
-            except FormatError as error:
-                folder.errors.append(ProjectError(str(error), *source.place))
-            if len(run.window) >= WINDOW_ITEMS or run.window_bytes >= WINDOW_BYTES:
-                _flush(target, run)
-            run.meter.finished(source.size)
-        _flush(target, run)
-        run.settle()
+    try:
+        for sources in _looked_up(folder.items()):
+            known = _known(target, sources)
+            for source in sources:
+                try:
+                    _take(source, known.get(source.source), target, run)
+                except ProjectError as error:
+                    folder.errors.append(error)
+                except FormatError as error:
+                    folder.errors.append(ProjectError(str(error), *source.place))
+                if len(run.window) >= WINDOW_ITEMS or run.window_bytes >= WINDOW_BYTES:
+                    _begin(target, run)
+                run.meter.finished(source.size)
+        _finish(target, run)
+    finally:
+        if run.beside is not None:
+            run.beside.close()
     openings = _openings(folder, target, run)
     return SealReport(
         run.tally["new"],
@@ -126,32 +126,68 @@ def seal_folder(
     )
 
 
-def _take(source: SourceItem, target: SealTarget, run: _Run) -> None:
+def _looked_up(sources: Iterable[SourceItem]) -> Iterator[list[SourceItem]]:
+    """Yield sources, as many at once as are looked up in the catalog by one statement."""
+    part, size = list[SourceItem](), 0
+    for source in sources:
+        part.append(source)
+        size += len(source.content)
+        if len(part) >= _LOOKED_UP_ITEMS or size >= _LOOKED_UP_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the catalog has of a source.
+
+    Attributes:
+        item: its id.
+        version: that is current; None if none is.
+        highest: number that was taken; 0 if none was.
+        source_hash: of the current version; None if there is none.
+    """
+
+    item: bytes
+    version: int | None
+    highest: int
+    source_hash: bytes | None
+
+
+def _known(target: SealTarget, sources: Sequence[SourceItem]) -> dict[str, _Known]:
+    """Look sources up in the catalog."""
+    rows = target.database.rows(
+        "SELECT i.source, i.item, i.version, (SELECT max(version) FROM versions v WHERE v.item = i.item), c.source_hash"
+        " FROM items i LEFT JOIN versions c ON c.item = i.item AND c.version = i.version"
+        " WHERE i.project = ? AND i.source IN (?" + ", ?" * (_LOOKED_UP_ITEMS - 1) + ")",
+        target.project,
+        *(source.source for source in sources),
+        *[None] * (_LOOKED_UP_ITEMS - len(sources)),
+    )
+    return {source: _Known(item, version, highest or 0, hashed) for source, item, version, highest, hashed in rows}
+
+
+def _take(source: SourceItem, known: _Known | None, target: SealTarget, run: _Run) -> None:
     """Seal one source item into the window, unless it is in the catalog as it is."""
     metadata = item_metadata(source, run.items)
     encoded = encode_record(metadata)
-    row = target.database.row(
-        "SELECT i.item, i.version, (SELECT max(version) FROM versions v WHERE v.item = i.item), c.source_hash"
-        " FROM items i LEFT JOIN versions c ON c.item = i.item AND c.version = i.version"
-        " WHERE i.project = ? AND i.source = ?",
-        target.project,
-        source.source,
-    )
-    item = bytes(row[0]) if row else random_bytes(ID_BYTES)
-    known = bytes(row[3]) if row and row[3] is not None else None
+    item = random_bytes(ID_BYTES) if known is None else known.item
+    current = None if known is None else known.source_hash
     # A large file that is new is read once only: there is nothing to compare it with.
-    found = None if source.large is not None and known is None else source_hash(source, encoded)
-    if known is not None and found == known:
+    found = None if source.large is not None and current is None else source_hash(source, encoded)
+    if current is not None and found == current:
         run.tally["same"] += 1
     else:
-        header = ItemHeader(ITEM_FORMAT, target.client, target.project, item, (row[2] or 0) + 1 if row else 1)
+        version = 1 if known is None else known.highest + 1
+        header = ItemHeader(ITEM_FORMAT, target.client, target.project, item, version)
         if source.large is not None:
-            _flush(target, run)
-            run.settle()
+            _finish(target, run)
             _seal_large(source, source.large, header, metadata, found, target, run.meter)
         else:
             run.add(_sealed(source, header, metadata, encoded, found or b"", target, run))
-        run.tally["new" if row is None or row[1] is None else "changed"] += 1
+        run.tally["new" if known is None or known.version is None else "changed"] += 1
     run.taken.add(source)
     if source.kind != "task":
         run.items[source.source] = item
@@ -238,26 +274,44 @@ def _seal_large(
         seal_as_stream(source, hashed, header, metadata, target)
 
 
-def _flush(target: SealTarget, run: _Run) -> None:
-    """Hand the window over to be stored, once the one before it is."""
+def _begin(target: SealTarget, run: _Run) -> None:
+    """Have a full window stored, once the one before it is; it becomes current with the next step."""
+    if run.beside is None and target.beside is not None:
+        run.beside = target.beside()
+    window = _reserved(target, run)
+    if run.beside is None:
+        target.relay.put_items([_stored(pending) for pending in window])
+    else:
+        run.beside.begin([_stored(pending) for pending in window])
+        run.being_stored = True
+    run.under_way = window
+
+
+def _finish(target: SealTarget, run: _Run) -> None:
+    """Store what is in the window, and make all that is stored current."""
+    if window := _reserved(target, run):
+        target.relay.put_items([_stored(pending) for pending in window])
+        with target.database.transaction():
+            make_current(target, [pending.version for pending in window])
+
+
+def _reserved(target: SealTarget, run: _Run) -> list[_Pending]:
+    """Make the window that was under way current, and reserve the next: whole each, or sealed again by the next run."""
+    if run.being_stored and run.beside is not None:
+        run.being_stored = False
+        run.beside.settle()
+    before, run.under_way = run.under_way, []
     window, run.window, run.window_bytes = run.window, [], 0
-    run.settle()
-    if window and run.store is not None:
-        run.under_way = run.store(_store, target, window, run.tally)
-
-
-def _store(target: SealTarget, window: list[_Pending], tally: Counter[str]) -> None:
-    """Reserve, store, make current: the window is whole in vault, catalog and ledger, or will be sealed again."""
-    database = target.database
-    with database.transaction():
-        decoys = decoys_for(target, [pending.version for pending in window])
-        window += [_Pending(decoy.version, decoy.sealed) for decoy in decoys]
-        random.SystemRandom().shuffle(window)
-        reserve(target, [pending.version for pending in window])
-    target.relay.put_items([_stored(pending) for pending in window])
-    with database.transaction():
-        make_current(target, [pending.version for pending in window])
-    tally["honey"] += len(decoys)
+    if before or window:
+        with target.database.transaction():
+            if before:
+                make_current(target, [pending.version for pending in before])
+            decoys = decoys_for(target, [pending.version for pending in window])
+            window += [_Pending(decoy.version, decoy.sealed) for decoy in decoys]
+            window.sort(key=lambda pending: pending.version.header.item)
+            reserve(target, [pending.version for pending in window])
+        run.tally["honey"] += len(decoys)
+    return window
 
 
 def _stored(pending: _Pending) -> StoredItem:

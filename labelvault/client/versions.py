@@ -11,6 +11,7 @@ from labelvault.database import Database
 from labelvault.errors import ShreddedError
 from labelvault.keys.kek import Kek, KekFiles, wrap_context, wrap_dek
 from labelvault.ledger.entries import Entry, Sealed
+from labelvault.relay.beside import Beside
 from labelvault.relay.protocol import Relay
 from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.items import ItemHeader
@@ -74,6 +75,7 @@ class SealTarget:
         kek: the project's.
         record: writes the ledger.
         now: the client's time.
+        beside: starts a process that stores at the same vault; None where `relay` is to store all.
         read_back: a version becomes current only once the vault has given back all bytes of it.
     """
 
@@ -85,6 +87,7 @@ class SealTarget:
     kek: ProjectKek
     record: Record
     now: datetime
+    beside: Callable[[], Beside] | None = None
     read_back: bool = False
 
 

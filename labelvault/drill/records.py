@@ -18,7 +18,7 @@ from labelvault.errors import DrillError, FormatError
 from labelvault.keys.prekeys import MAX_PREKEY_FILE_BYTES, PrekeyFile
 from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.frame import Frame, parse_frame
-from labelvault.wire.items import ItemHeader, parse_header
+from labelvault.wire.items import LEAF_BYTES, ItemHeader, parse_header
 from labelvault.wire.messages import Card, Lease, LeaseOuter, OpenRequest
 from labelvault.wire.schema import decode_record
 
@@ -170,10 +170,11 @@ def _is_vault(db: sqlite3.Connection) -> bool:
 
 def _read_vault(db: sqlite3.Connection, path: Path) -> list[SealedRecord]:
     found = []
-    for header_bytes, client, item, version in db.execute("SELECT header, client, item, version FROM items"):
+    rows = db.execute("SELECT header, client, item, version, size, first_piece FROM items")
+    for header_bytes, client, item, version, size, first_piece in rows:
         pieces = db.execute(
-            "SELECT data FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece",
-            (client, item, version),
+            "SELECT data FROM pieces WHERE number >= ?1 AND number < ?1 + ?2 ORDER BY number",
+            (first_piece, -(-size // LEAF_BYTES)),
         )
         # The vault keeps large payloads in files beside its database; their pieces are empty.
         payload = b"".join(data for (data,) in pieces) or _payload_file(path, client, item, version)

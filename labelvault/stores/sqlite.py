@@ -81,7 +81,7 @@ class SQLiteStore:
         # By id, so that where a batch's pages lie in the file says nothing about its order either.
         in_order = sorted(checked, key=lambda each: each.key)
         with self._files.write() as db:
-            return sum(sqlite_items.put(db, item, hour) for item in in_order)
+            return sqlite_items.put(db, in_order, hour)
 
     def put_stream(
         self, header: bytes, size: int, pieces: Iterable[bytes], queue: bytes | None, now: datetime
@@ -102,7 +102,7 @@ class SQLiteStore:
             try:
                 with self._files.write() as db:
                     if not sqlite_items.is_stored(db, item):
-                        sqlite_items.insert(db, item, (b"" for _ in item.leaves), hour)
+                        sqlite_items.insert(db, [(item, (b"" for _ in item.leaves))], hour)
                         # Last, so that all that can fail but the commit has not failed.
                         self._payloads.place(received, item.key)
             except StoreError:

@@ -46,10 +46,17 @@ def _backend(db: sqlite3.Connection) -> Iterator[Damage]:
             yield Damage("backend", line)
     for table, _, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield Damage("backend", f"a row of {table} belongs to nothing in {parent}")
+    (spare,) = db.execute(
+        "SELECT (SELECT count(*) FROM pieces) - (SELECT total((abs(size) + ?1 - 1) / ?1) FROM items)", (LEAF_BYTES,)
+    ).fetchone()
+    if spare > 0:
+        yield Damage("backend", f"{int(spare)} pieces belong to no item")
 
 
 def _items(db: sqlite3.Connection, payloads: PayloadFiles) -> Iterator[Damage]:
-    rows = db.execute("SELECT client, item, version, project, header, size, queue, stored_hour, checksum FROM items")
+    rows = db.execute(
+        "SELECT client, item, version, project, header, size, queue, stored_hour, checksum, first_piece FROM items"
+    )
     for row in rows:
         try:
             problem = _item_problem(db, payloads, *row)
@@ -72,6 +79,7 @@ def _item_problem(
     queue: bytes | None,
     stored_hour: int,
     checksum: bytes,
+    first_piece: int,
 ) -> str | None:
     try:
         parsed = parse_header(header)
@@ -81,8 +89,8 @@ def _item_problem(
         return f"the header names client {parsed.client.hex()}, item {parsed.item.hex()}, version {parsed.version}"
     leaves, found_bytes = [], 0
     pieces = db.execute(
-        "SELECT piece, leaf, data FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece",
-        (client, item, version),
+        "SELECT number - ?1, leaf, data FROM pieces WHERE number >= ?1 AND number < ?1 + ?2 ORDER BY number",
+        (first_piece, -(-size // LEAF_BYTES)),
     )
     for expected, (number, leaf, data) in enumerate(pieces):
         if number != expected:

@@ -1,6 +1,7 @@
 """Queues, claims and receipts in SQLite. Each function runs inside a transaction of its caller."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from labelvault.crypto.random import random_bytes
 from labelvault.errors import ConflictError, FormatError, NotFoundError, SignatureError, StoreError
@@ -13,23 +14,32 @@ from labelvault.wire.messages import Receipt
 from labelvault.wire.times import from_ms
 
 
-def place_task(db: sqlite3.Connection, header: ItemHeader, queue: bytes | None) -> None:
-    """Put an item's task where its newest version belongs; a task that is done or claimed stays so."""
-    key = (header.client, header.item)
-    (newest,) = db.execute("SELECT max(version) FROM items WHERE client = ? AND item = ?", key).fetchone()
-    if newest != header.version:
-        return
-    if queue is None:
-        db.execute("UPDATE tasks SET queue = NULL, project = ? WHERE client = ? AND item = ?", (header.project, *key))
-        return
-    db.execute(
+def place_tasks(db: sqlite3.Connection, stored: Sequence[tuple[ItemHeader, bytes | None]]) -> None:
+    """Put items' tasks where their newest version belongs; a task that is done or claimed stays so.
+
+    Args:
+        db: the transaction.
+        stored: headers of item versions that are stored by now, and the queue of each.
+    """
+    queued = [
+        (header.client, header.item, header.version, header.project, queue)
+        for header, queue in stored
+        if queue is not None
+    ]
+    db.executemany(
         "INSERT INTO queues (queue, client, project) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        (queue, header.client, header.project),
+        sorted({(queue, client, project) for client, _, _, project, queue in queued}),
     )
-    db.execute(
-        "INSERT INTO tasks (client, item, project, queue) VALUES (?, ?, ?, ?)"
+    db.executemany(
+        "INSERT INTO tasks (client, item, project, queue) SELECT ?1, ?2, ?4, ?5"
+        " WHERE NOT EXISTS (SELECT 1 FROM items WHERE client = ?1 AND item = ?2 AND version > ?3)"
         " ON CONFLICT (client, item) DO UPDATE SET project = excluded.project, queue = excluded.queue",
-        (*key, header.project, queue),
+        queued,
+    )
+    db.executemany(
+        "UPDATE tasks SET queue = NULL, project = ?4 WHERE client = ?1 AND item = ?2"
+        " AND NOT EXISTS (SELECT 1 FROM items WHERE client = ?1 AND item = ?2 AND version > ?3)",
+        [(header.client, header.item, header.version, header.project) for header, queue in stored if queue is None],
     )
 
 

@@ -1,13 +1,14 @@
 """Sealed items in SQLite. Each function runs inside a transaction of its caller."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from labelvault.errors import ConflictError, FormatError, NotFoundError, StoreError
 from labelvault.stores.checks import HOUR_S, CheckedItem, check_int, item_checksum, moment, split
 from labelvault.stores.payload_files import Key, PayloadFiles
-from labelvault.stores.sqlite_claims import place_task
+from labelvault.stores.sqlite_claims import place_tasks
 from labelvault.stores.values import MAX_PAYLOAD_BYTES, ItemInfo, ItemPart
 from labelvault.wire.items import LEAF_BYTES, ItemHeader
 
@@ -36,18 +37,19 @@ class NewItem:
         return self.header.client, self.header.item, self.header.version
 
 
-def put(db: sqlite3.Connection, item: CheckedItem, hour: int) -> bool:
-    """Store an item version with its payload; return whether it is new.
+def put(db: sqlite3.Connection, items: Sequence[CheckedItem], hour: int) -> int:
+    """Store item versions with their payloads; return how many are new.
 
     Raises:
-        ConflictError: something else is stored under its key.
+        ConflictError: something else is stored under the key of one, or two of them share one and differ.
     """
-    stored = item.stored
-    new = NewItem(item.header, stored.header, len(stored.payload), stored.leaves, stored.queue)
-    if is_stored(db, new):
-        return False
-    insert(db, new, split(stored.payload), hour)
-    return True
+    made: dict[Key, tuple[NewItem, Iterable[bytes]]] = {}
+    for each in items:
+        stored = each.stored
+        new = NewItem(each.header, stored.header, len(stored.payload), stored.leaves, stored.queue)
+        if made.setdefault(new.key, (new, split(stored.payload)))[0] != new:
+            raise _conflict(new)
+    return insert(db, list(made.values()), hour)
 
 
 def is_stored(db: sqlite3.Connection, item: NewItem) -> bool:
@@ -63,32 +65,69 @@ def is_stored(db: sqlite3.Connection, item: NewItem) -> bool:
         return False
     # Equal leaves are equal bytes: both sides were hashed when they came in.
     if row != (item.header_bytes, item.size, item.queue) or leaves(db, item.key) != item.leaves:
-        raise ConflictError(
-            f"item {item.header.item.hex()} version {item.header.version}: other bytes, project or queue are stored"
-        )
+        raise _conflict(item)
     return True
 
 
-def insert(db: sqlite3.Connection, item: NewItem, pieces: Iterable[bytes], hour: int) -> None:
-    """Store an item version that is not there yet.
+def _conflict(item: NewItem) -> ConflictError:
+    return ConflictError(
+        f"item {item.header.item.hex()} version {item.header.version}: other bytes, project or queue are stored"
+    )
+
+
+def insert(db: sqlite3.Connection, items: Sequence[tuple[NewItem, Iterable[bytes]]], hour: int) -> int:
+    """Store item versions, each statement for all of them; return how many are new.
 
     Args:
         db: the transaction.
-        item: what to store.
-        pieces: its payload's; each empty if the payload rests in a file.
+        items: what to store, and its payload's pieces; each empty if the payload rests in a file. Keys differ.
         hour: hours since 1970.
+
+    Raises:
+        ConflictError: something else is stored under a key.
     """
-    checksum = item_checksum(item.header_bytes, item.size, item.queue, hour, item.leaves)
-    db.execute(
-        "INSERT INTO items (client, item, version, project, header, size, queue, stored_hour, checksum)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*item.key, item.header.project, item.header_bytes, item.size, item.queue, hour, checksum),
-    )
+    (last,) = db.execute("SELECT coalesce(max(number), 0) FROM pieces").fetchone()
+    firsts = accumulate((len(new.leaves) for new, _ in items), initial=last + 1)
+    placed = [(new, pieces, first) for (new, pieces), first in zip(items, firsts, strict=False)]
+    inserted = db.executemany(
+        "INSERT INTO items (client, item, version, project, header, size, queue, stored_hour, checksum, first_piece)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            (
+                *new.key,
+                new.header.project,
+                new.header_bytes,
+                new.size,
+                new.queue,
+                hour,
+                item_checksum(new.header_bytes, new.size, new.queue, hour, new.leaves),
+                first,
+            )
+            for new, _, first in placed
+        ),
+    ).rowcount
+    if inserted < len(placed):
+        placed = [each for each in placed if not _was_there(db, each[0], each[2])]
+    # One after the other, so that they fill their pages. That shows in which order batches came, as the place of
+    # their pages in the file does anyway, and nothing of the order within a batch.
     db.executemany(
-        "INSERT INTO pieces (client, item, version, piece, leaf, data) VALUES (?, ?, ?, ?, ?, ?)",
-        ((*item.key, number, leaf, data) for number, (leaf, data) in enumerate(zip(item.leaves, pieces, strict=True))),
+        "INSERT INTO pieces (number, leaf, data) VALUES (?, ?, ?)",
+        (
+            (number, leaf, data)
+            for new, pieces, first in placed
+            for number, (leaf, data) in enumerate(zip(new.leaves, pieces, strict=True), first)
+        ),
     )
-    place_task(db, item.header, item.queue)
+    place_tasks(db, [(new.header, new.queue) for new, _, _ in placed])
+    return len(placed)
+
+
+def _was_there(db: sqlite3.Connection, item: NewItem, first_piece: int) -> bool:
+    """Say whether an item's row is an earlier one, which is not to have the pieces that were meant for it."""
+    (found,) = db.execute(
+        "SELECT first_piece FROM items WHERE client = ? AND item = ? AND version = ?", item.key
+    ).fetchone()
+    return found != first_piece and is_stored(db, item)
 
 
 def read(db: sqlite3.Connection, key: Key, offset: int, length: int | None, files: PayloadFiles) -> ItemPart:
@@ -99,10 +138,12 @@ def read(db: sqlite3.Connection, key: Key, offset: int, length: int | None, file
         FormatError: the range is out of bounds, or is too large to be held in memory.
         StoreError: pieces or the file are missing.
     """
-    row = db.execute("SELECT header, size FROM items WHERE client = ? AND item = ? AND version = ?", key).fetchone()
+    row = db.execute(
+        "SELECT header, size, first_piece FROM items WHERE client = ? AND item = ? AND version = ?", key
+    ).fetchone()
     if row is None:
         raise _not_found(key)
-    header, size = row
+    header, size, first_piece = row
     check_int(offset, "an offset", 0, size)
     if length is not None:
         check_int(length, "a length")
@@ -111,9 +152,8 @@ def read(db: sqlite3.Connection, key: Key, offset: int, length: int | None, file
         raise FormatError(f"a range of {end - offset} bytes; at most {MAX_PAYLOAD_BYTES} are read at once")
     first = offset // LEAF_BYTES
     pieces = db.execute(
-        "SELECT data FROM pieces WHERE client = ? AND item = ? AND version = ? AND piece BETWEEN ? AND ?"
-        " ORDER BY piece",
-        (*key, first, (end - 1) // LEAF_BYTES),
+        "SELECT data FROM pieces WHERE number BETWEEN ? AND ? ORDER BY number",
+        (first_piece + first, first_piece + (end - 1) // LEAF_BYTES),
     )
     found = [piece for (piece,) in pieces]
     if found and not any(found):
@@ -140,7 +180,12 @@ def read_leaves(db: sqlite3.Connection, key: Key) -> tuple[bytes, ...]:
 
 def leaves(db: sqlite3.Connection, key: Key) -> tuple[bytes, ...]:
     """Return stored leaf hashes; none for an unknown key."""
-    rows = db.execute("SELECT leaf FROM pieces WHERE client = ? AND item = ? AND version = ? ORDER BY piece", key)
+    rows = db.execute(
+        "SELECT p.leaf FROM items i JOIN pieces p"
+        " ON p.number >= i.first_piece AND p.number < i.first_piece + (i.size + ?4 - 1) / ?4"
+        " WHERE i.client = ?1 AND i.item = ?2 AND i.version = ?3 ORDER BY p.number",
+        (*key, LEAF_BYTES),
+    )
     return tuple(leaf for (leaf,) in rows)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from labelvault.errors import StoreError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 APPLICATION_ID: Final = 0x4C56_0001
 # Item rows are keyed by ids that are random, and have no rowid, so that nothing tells the order in which they
 # came.
@@ -15,15 +15,10 @@ SCHEMA: Final = """
 CREATE TABLE items (
     client BLOB NOT NULL, item BLOB NOT NULL, version INTEGER NOT NULL,
     project BLOB NOT NULL, header BLOB NOT NULL, size INTEGER NOT NULL, queue BLOB,
-    stored_hour INTEGER NOT NULL, checksum BLOB NOT NULL,
+    stored_hour INTEGER NOT NULL, checksum BLOB NOT NULL, first_piece INTEGER NOT NULL,
     PRIMARY KEY (client, item, version)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE pieces (
-    client BLOB NOT NULL, item BLOB NOT NULL, version INTEGER NOT NULL, piece INTEGER NOT NULL,
-    leaf BLOB NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (client, item, version, piece),
-    FOREIGN KEY (client, item, version) REFERENCES items
-) STRICT, WITHOUT ROWID;
+CREATE TABLE pieces (number INTEGER PRIMARY KEY, leaf BLOB NOT NULL, data BLOB NOT NULL) STRICT;
 CREATE TABLE queues (
     queue BLOB NOT NULL, client BLOB NOT NULL, project BLOB NOT NULL,
     PRIMARY KEY (queue, client, project)
@@ -31,10 +26,11 @@ CREATE TABLE queues (
 CREATE TABLE tasks (
     client BLOB NOT NULL, item BLOB NOT NULL, project BLOB NOT NULL, queue BLOB,
     done INTEGER NOT NULL DEFAULT 0 CHECK (done IN (0, 1)),
-    claimed_ms INTEGER NOT NULL DEFAULT 0, expires_ms INTEGER NOT NULL DEFAULT 0, claim BLOB UNIQUE, contractor TEXT,
+    claimed_ms INTEGER NOT NULL DEFAULT 0, expires_ms INTEGER NOT NULL DEFAULT 0, claim BLOB, contractor TEXT,
     PRIMARY KEY (client, item),
     FOREIGN KEY (queue, client, project) REFERENCES queues
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX tasks_by_claim ON tasks (claim) WHERE claim IS NOT NULL;
 CREATE INDEX tasks_by_queue ON tasks (queue, client, project, done, expires_ms);
 CREATE TABLE messages (
     number INTEGER PRIMARY KEY AUTOINCREMENT, mailbox BLOB NOT NULL, hash BLOB NOT NULL,

@@ -183,7 +183,7 @@ def test_wrong_orders_are_refused_before_anything_is_done(stolen, words, code, s
 def test_loot_that_can_not_be_read_is_told_after_all_else_was_done(stolen):
     """A stolen vault that lacks a payload's file could hide anything: the drill refuses it, the containment stays."""
     with contextlib.closing(sqlite3.connect(stolen.loot / "vendor" / "vault.db")) as vault, vault:
-        vault.execute("DELETE FROM pieces WHERE item = (SELECT min(item) FROM pieces)")
+        vault.execute("DELETE FROM pieces WHERE number = (SELECT min(number) FROM pieces)")
     ran = stolen.contain("--loot", stolen.loot)
     assert ran.code == 7
     assert "is not among what was stolen" in ran.err

@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,12 @@ import pytest
 
 from labelvault.client import Client, Limits, Progress, Project
 from labelvault.client import sealing as module
-from labelvault.errors import LabelVaultError, ProjectError, StoreError
+from labelvault.client.opened import OpenedClient
+from labelvault.errors import LabelVaultError, ProjectError, RelayError, StoreError
 from labelvault.ledger.entries import Sealed
+from labelvault.relay import Relay, StoredItem
+from labelvault.relay.beside import Beside
+from labelvault.vendor import Vault
 from tests.world import GOLD, GUIDELINE, PICTURE, RUBRIC, TASK, World, bytes_of, dump, rows, write_file, write_project
 
 MIB = 1024 * 1024
@@ -336,26 +342,81 @@ def test_a_slower_run_does_not_put_an_older_version_back(world: World, monkeypat
     assert summary(world.project.seal(world.source))[:3] == (0, 0, SOURCES)
 
 
-def test_windows_are_whole_and_shuffled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small windows: the vault gets them one by one, and a failure in the second keeps the first."""
+class _Failing:
+    """Stands for the process that stores beside: whole batches, until the vault fails."""
+
+    def __init__(self, relay: Relay, fail_at: int) -> None:
+        self.relay, self.fail_at, self.sizes, self.closed = relay, fail_at, list[int](), False
+
+    def begin(self, items: Sequence[StoredItem]) -> None:
+        self.sizes.append(len(items))
+        self.items = items
+
+    def settle(self) -> None:
+        if len(self.sizes) == self.fail_at:
+            raise StoreError("injected")
+        self.relay.put_items(self.items)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("fail_at", "kept"), [(1, 0), (2, 4)])
+def test_windows_are_whole(world: World, monkeypatch: pytest.MonkeyPatch, fail_at: int, kept: int) -> None:
+    """Small windows: the vault gets them one by one, and a failure keeps those before."""
     monkeypatch.setattr(module, "WINDOW_ITEMS", 4)
     project = world.lab.create_project("other", floor_bytes=256)
-    relay = world.lab.relay()
-    put, sizes = relay.put_items, []
-
-    def failing(items: Any) -> int:
-        sizes.append(len(items))
-        if len(sizes) == 2:
-            raise StoreError("injected")
-        return put(items)
-
+    failing = _Failing(world.lab.relay(), fail_at)
     with monkeypatch.context() as patched:
-        patched.setattr(relay, "put_items", failing)
-        with pytest.raises(StoreError):
+        patched.setattr(OpenedClient, "beside", lambda _: failing)
+        with pytest.raises(StoreError, match="injected"):
             project.seal(world.source)
-    assert sizes == [4, 4]
-    assert len(project.items()) == 4
-    assert summary(project.seal(world.source)) == (5, 0, 4, 0, 0)
+    assert failing.sizes == [4] * fail_at
+    assert failing.closed
+    assert len(project.items()) == kept
+    assert summary(project.seal(world.source)) == (9 - kept, 0, kept, 0, 0)
+    assert {item.version for item in project.items()} <= {1, 2}
+
+
+def test_many_windows_go_through_a_process_beside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real one: all is stored and opens, whatever the window, and the process has ended."""
+    monkeypatch.setattr(module, "WINDOW_ITEMS", 3)
+    started = list[Beside]()
+    begin = OpenedClient.beside
+
+    def beside(self: OpenedClient) -> Beside:
+        started.append(begin(self))
+        return started[-1]
+
+    monkeypatch.setattr(OpenedClient, "beside", beside)
+    write_file(world.source, "tasks/many.jsonl", "".join(json.dumps({"id": n}) + "\n" for n in range(50)))
+    project = world.lab.create_project("other", floor_bytes=256)
+    assert summary(project.seal(world.source)) == (59, 0, 0, 0, 0)
+    assert [each.alive() for each in started] == [False]
+    assert summary(project.seal(world.source)) == (0, 0, 59, 0, 0)
+    assert not project.export(world.folder / "out").faults
+    with Vault.open(world.vault) as vault:
+        assert vault.check() == []
+
+
+def test_C1_the_process_beside_is_killed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had not acknowledged is sealed again by the next run, under the next version."""
+    monkeypatch.setattr(module, "WINDOW_ITEMS", 3)
+    begin = OpenedClient.beside
+
+    def killed(self: OpenedClient) -> Beside:
+        beside = begin(self)
+        os.kill(beside.pid, signal.SIGKILL)
+        return beside
+
+    project = world.lab.create_project("other", floor_bytes=256)
+    with monkeypatch.context() as patched:
+        patched.setattr(OpenedClient, "beside", killed)
+        with pytest.raises(RelayError, match="has ended"):
+            project.seal(world.source)
+    assert project.items() == []
+    assert summary(project.seal(world.source)) == (9, 0, 0, 0, 0)
+    assert not project.export(world.folder / "out").faults
 
 
 # Names

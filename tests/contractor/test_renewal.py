@@ -192,9 +192,9 @@ def test_a_newer_version_that_does_not_open_closes_both(world: World, in_process
 def _break_vault(world: World) -> None:
     """Flip a byte of every stored payload."""
     with contextlib.closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db:
-        for item, piece, data in db.execute("SELECT item, piece, data FROM pieces").fetchall():
+        for number, data in db.execute("SELECT number, data FROM pieces").fetchall():
             altered = data[:-1] + bytes([data[-1] ^ 1])
-            db.execute("UPDATE pieces SET data = ? WHERE item = ? AND piece = ?", (altered, item, piece))
+            db.execute("UPDATE pieces SET data = ? WHERE number = ?", (altered, number))
         db.commit()
 
 

@@ -294,8 +294,9 @@ def test_a_key_of_damaged_bytes_is_a_find_that_opens_nothing(tmp_path):
     world = build_world(tmp_path)
     with sqlite3.connect(world.database) as db:
         item = parse_header(world.items[3].header).item
-        (data,) = db.execute("SELECT data FROM pieces WHERE item = ?", (item,)).fetchone()
-        db.execute("UPDATE pieces SET data = ? WHERE item = ?", (data[:-1] + bytes([data[-1] ^ 1]), item))
+        (number,) = db.execute("SELECT first_piece FROM items WHERE item = ?", (item,)).fetchone()
+        (data,) = db.execute("SELECT data FROM pieces WHERE number = ?", (number,)).fetchone()
+        db.execute("UPDATE pieces SET data = ? WHERE number = ?", (data[:-1] + bytes([data[-1] ^ 1]), number))
     db.close()
     found = run(world.url, contractors=[home_with(tmp_path, key=world.deks[3])])
     assert found.opened == ()

@@ -328,6 +328,11 @@ def test_C8_a_flipped_bit_in_a_payload_names_its_item(filled, number):
         filled.write_bytes(whole)
 
 
+def pieces_change(change, offset=1):
+    """A change of a piece of the one item that has two."""
+    return f"{change} WHERE number = (SELECT first_piece + {offset} FROM items WHERE size > 1000000)"  # noqa: S608
+
+
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
@@ -343,13 +348,12 @@ def test_C8_a_flipped_bit_in_a_payload_names_its_item(filled, number):
         ("UPDATE items SET stored_hour = stored_hour + 1 WHERE size > 1000000", "checksum"),
         ("UPDATE items SET stored_hour = -1 WHERE size > 1000000", "checksum"),
         ("UPDATE items SET checksum = zeroblob(32) WHERE size > 1000000", "checksum"),
-        ("UPDATE pieces SET leaf = zeroblob(32) WHERE piece = 1", "leaf"),
-        ("UPDATE pieces SET piece = 2 WHERE piece = 1", "missing"),
-        ("DELETE FROM pieces WHERE piece = 1", "bytes"),
-        (
-            "DELETE FROM pieces WHERE piece = 0 AND item = (SELECT item FROM pieces WHERE piece = 1)",
-            "missing",
-        ),
+        ("UPDATE items SET first_piece = first_piece + 1 WHERE size > 1000000", "bytes"),
+        ("UPDATE items SET first_piece = 9223372036854775807 WHERE size > 1000000", "bytes"),
+        (pieces_change("UPDATE pieces SET leaf = zeroblob(32)"), "leaf"),
+        (pieces_change("UPDATE pieces SET number = number + 100"), "bytes"),
+        (pieces_change("DELETE FROM pieces"), "bytes"),
+        (pieces_change("DELETE FROM pieces", offset=0), "missing"),
     ],
 )
 def test_C8_a_wrong_field_names_its_item(filled, statement, problem):
@@ -371,7 +375,7 @@ def test_C8_a_wrong_field_names_its_item(filled, statement, problem):
         ("UPDATE receipts SET lease_id = zeroblob(32)", "receipt"),
         ("UPDATE receipts SET event = 'opened'", "receipt"),
         ("DELETE FROM items WHERE size > 1000000", "backend"),
-        ("UPDATE pieces SET version = 2 WHERE piece = 1", "backend"),
+        ("INSERT INTO pieces SELECT number + 100, leaf, data FROM pieces LIMIT 1", "backend"),
         ("UPDATE tasks SET queue = zeroblob(16)", "backend"),
     ],
 )
@@ -444,7 +448,7 @@ def test_a_damaged_receipt_is_not_handed_out(filled):
 
 def test_a_missing_piece_is_not_served_as_a_shorter_payload(filled):
     """A range that can't be given whole is refused."""
-    altered(filled, "DELETE FROM pieces WHERE piece = 1")
+    altered(filled, pieces_change("DELETE FROM pieces"))
     store = SQLiteStore(filled, create=False)
     assert len(store.read_item(CLIENT, item_id(7), 1, 0, 100).data) == 100
     for offset in (0, LEAF_BYTES - 1, LEAF_BYTES, LEAF_BYTES + 4999):
@@ -593,8 +597,8 @@ def test_an_os_error_is_a_store_error(path, monkeypatch):
 
 
 COLUMNS = {
-    "items": "client item version project header size queue stored_hour checksum",
-    "pieces": "client item version piece leaf data",
+    "items": "client item version project header size queue stored_hour checksum first_piece",
+    "pieces": "number leaf data",
     "queues": "queue client project",
     "tasks": "client item project queue done claimed_ms expires_ms claim contractor",
     "messages": "number mailbox hash posted_minute acked message",
