@@ -44,10 +44,12 @@ _NOT_COVERED: Final = """\
 - The mutator has seeds and knows forms; it is not guided by coverage (`python -m tests.assurance.guided` is, where
   atheris is installed by hand, for as long as one lets it run). Pydantic, tomllib, the JSON of the standard
   library, and pyarrow behind its process are tried through our own parsers only.
-- The random walk of all roles takes thousands of steps a run, not millions. Its thief has what rests at the vendor and
-  at the contractors, with passphrases, and all leases that ever went by; he has no memory of live processes, no desk,
-  and nothing of the client's. Those thefts are `labelvault drill`'s, after chosen acts, and those of
-  [model.md](model.md), within its bounds.
+- The world at random (`labelvault.story.simulator`) is one process: the memory that a thief takes there is what the
+  contractor's objects reach, not its pages, so freed memory and what libraries keep are not in it; captures of real
+  processes are `labelvault drill`'s, after chosen acts. Its devices open in their own process and not in a child of
+  theirs, what elapses without a clock does not elapse, and answers, witnesses, shredding and containment are not in it:
+  they have tests of their own. That a thief with KEK and catalog reads all of that client is in its rules, and he has
+  neither old pages of a catalog's file nor backups.
 - Primitives are the libraries' own. Comparisons in constant time are held to by a lint that goes by names, and not
   measured.
 - Nobody outside has reviewed any of it.

@@ -23,14 +23,13 @@ from labelvault.crypto.kdf import Argon2idParameters
 from labelvault.envelope.answer import AnswerHead, seal_answer
 from labelvault.issuer.service import Issuer
 from labelvault.relay import Relay, open_relay
-from labelvault.relay.local import utc_now
+from labelvault.story.simulator import Clock
 from labelvault.vendor import Vault
 from labelvault.wire.answers import Ack, Submission, SubmissionOuter
 from labelvault.wire.certified import open_certified
 from labelvault.wire.frame import Signed, Signer, cosign, parse_frame, sign_message
 from labelvault.wire.messages import Denial, Lease, LeaseOuter, OpenRequest, Receipt
 from labelvault.wire.schema import decode_record, encode_record
-from labelvault.wire.times import truncate
 
 CHEAP = Argon2idParameters(memory_kib=8192, passes=1, lanes=1)
 PASSPHRASE = "a passphrase of the tests"
@@ -45,21 +44,6 @@ RUBRIC = "rubric-canary: five points for an honest answer"
 GOLD = "gold-canary: the right answer is forty-two"
 PICTURE = b"picture-canary" + bytes(range(256))
 TASK = "task-canary"
-
-
-class Clock:
-    """A clock that stands still until it is told otherwise. It starts at the system's time, which children read."""
-
-    def __init__(self) -> None:
-        self.time = truncate(utc_now())
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def advance(self, by: timedelta) -> datetime:
-        """Move on, or back."""
-        self.time += by
-        return self.time
 
 
 def write_file(folder: Path, name: str, data: str | bytes) -> Path:

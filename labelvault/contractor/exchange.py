@@ -243,7 +243,7 @@ def acceptor(
 
     def accept(data: bytes) -> bytes | None:
         frame = parse_frame(data)
-        if _answers(frame) != request.hash:
+        if answered(frame) != request.hash:
             return None
         if frame.type == Denial.TYPE:
             denial, certificate = read_denial(data, request, membership)
@@ -256,7 +256,7 @@ def acceptor(
     return accept
 
 
-def _answers(frame: Frame) -> bytes | None:
+def answered(frame: Frame) -> bytes | None:
     """Return the hash of the request that an unverified frame claims to answer."""
     if frame.type == Lease.TYPE:
         return decode_record(LeaseOuter, decode_record(Lease, frame.body).outer).lease_id

@@ -16,10 +16,12 @@ class Cases:
         attempt: tries one; gets its number, and randomness that depends on nothing but seed, check and number.
             Whatever it raises is a failure of the claim.
         total: how many there are; None where there is no end of them.
+        tries: how much is tried in each: the steps of a walk, for example.
     """
 
     attempt: Callable[[int, Random], None]
     total: int | None = None
+    tries: int = 1
 
 
 @dataclass(frozen=True)

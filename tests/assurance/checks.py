@@ -1,6 +1,6 @@
 """All checks, in the order of the table."""
 
-from tests.assurance import crashes, deciding, parsers, roles, schedules, swaps, tampering, unchanged
+from tests.assurance import crashes, deciding, parsers, schedules, stateful, swaps, tampering, unchanged
 from tests.assurance.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -9,7 +9,7 @@ CHECKS: tuple[Check, ...] = (
     *unchanged.CHECKS,
     *deciding.CHECKS,
     *schedules.CHECKS,
-    *roles.CHECKS,
+    *stateful.CHECKS,
     *crashes.CHECKS,
     *parsers.CHECKS,
 )

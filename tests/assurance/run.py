@@ -32,8 +32,8 @@ class Tally:
     """What became of a check's cases.
 
     Attributes:
-        tried: how many.
-        failed: how many of them.
+        tried: how many; where one case is many steps, these.
+        failed: how many of the cases.
         seconds: of all processes together.
         failures: the number of a case and what it raised, of the first few.
         missing: what this machine lacks to try any.
@@ -74,7 +74,7 @@ def attempt(check: Check, place: Path, seed: int, numbers: Sequence[int]) -> Tal
     except Exception:  # noqa: BLE001 - a check that can't be prepared has failed
         return Tally(len(numbers), len(numbers), 0.0, [(-1, traceback.format_exc(limit=-4))])
     for number in numbers:
-        tally.tried += 1
+        tally.tried += cases.tries
         try:
             cases.attempt(number, randomness(seed, check.name, number))
         # pytest's own failure is no Exception.
