@@ -40,6 +40,7 @@ help:
 	@echo "make mutants  which changes of the core no test notices, from a random sample (MINUTES=60, MUTANTS_ARGS=...)"
 	@echo "make bench    speed, memory and size beside peers and limits: a table, benchmarks/out/ (BENCH_ARGS=...)"
 	@echo "make bench-quick  the same with small sizes, to see that it runs"
+	@echo "make bench-million  row 12 with a million items sealed, not only their catalog"
 	@echo "make lint     ruff, mypy, import contracts, comparisons of secrets"
 	@echo "make check    lint and test"
 	@echo "make format   let ruff mend layout and imports"
@@ -82,6 +83,10 @@ bench: $(BENCH_READY)
 
 bench-quick: $(BENCH_READY)
 	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
+
+.PHONY: bench-million
+bench-million: $(BENCH_READY)
+	$(BIN)/python -m benchmarks --long --rows 12 $(BENCH_ARGS)
 
 # The checks themselves: copies of the library with one check deleted each have to fail them.
 assurance-selftest: $(DEV_READY)

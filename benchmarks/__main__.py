@@ -1,6 +1,6 @@
 """Measure everything, and say it: a table, `benchmarks/out/latest.json` and plots.
 
-    python -m benchmarks [--quick] [--rows 1,2,8]
+    python -m benchmarks [--quick | --long] [--rows 1,2,8]
 
 `make bench` and `make bench-quick` install what it needs. Every work and what it is held against run in turn, in one
 process or in children that are started in turn, so that ratios hold on a machine that is busy otherwise, too.
@@ -45,6 +45,7 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes: to see that it runs")
+    parser.add_argument("--long", action="store_true", help="seal the million items of row 12, too")
     parser.add_argument("--rows", type=_parse_rows, help="only these, by number: 1,2,8")
     parser.add_argument("--out", type=Path, default=_OUT, help="folder for the results")
     parser.add_argument("--document", type=Path, metavar="PAGE", help="also put table and plots into this page")
@@ -59,7 +60,7 @@ def main() -> None:
             _say(f"[{time.monotonic() - begun:4.0f} s] rows {', '.join(map(str, sorted(rows)))} …")
             place = folder / str(number)
             place.mkdir()
-            lines += measure(Effort(chosen.quick, place))
+            lines += measure(Effort(chosen.quick, place, chosen.long))
             shutil.rmtree(place)
     finally:
         shutil.rmtree(folder)

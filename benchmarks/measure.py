@@ -18,10 +18,12 @@ class Effort:
     Attributes:
         quick: small sizes, to see that everything runs; its figures say little.
         folder: for temporary files, on the file system that is measured.
+        long: seal also what takes minutes, where its catalog would do.
     """
 
     quick: bool
     folder: Path
+    long: bool = False
 
     def size(self, whole: int, quick: int) -> int:
         """Return a size, by how thorough this run is."""
