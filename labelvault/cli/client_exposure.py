@@ -1,5 +1,6 @@
 """`labelvault client exposure`: what could be read at a surface in a window, as a statement that others can check."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -95,8 +96,8 @@ def exposure(
     out.result(facts, *shown)
 
 
-def _signed_file(stated: ExposureStatement) -> bytes:
-    return stated.file
+def _signed_file(stated: ExposureStatement) -> Iterable[bytes]:
+    return stated.pieces()
 
 
 def _facts(stated: ExposureStatement, written: dict[str, str]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Cards, invites and exports: files that hold no secret, read whole and written whole."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +41,8 @@ def read_text(file: Path) -> str:
         raise FormatError(f"{file} is not UTF-8 text") from error
 
 
-def write_output(file: Path, data: bytes) -> None:
-    """Write a file whole, mode 0600, over an older one.
+def write_output(file: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file whole, out of its pieces if it is long, mode 0600, over an older one.
 
     Raises:
         OutputError: the file system refused; the older file is as it was.

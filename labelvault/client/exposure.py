@@ -207,7 +207,13 @@ class ExposureStatement:
     @property
     def file(self) -> bytes:
         """What an auditor is handed: the signed frame and all rows; some 250 bytes an item."""
-        return b"".join(statement_lines(self.signed, self.rows))
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield `file` in pieces, as a whole it may be large."""
+        lines = statement_lines(self.signed, self.rows)
+        while piece := b"".join(islice(lines, _PAGE)):
+            yield piece
 
     def totals(self, kind: str | None = None) -> dict[str, int]:
         """Return how many items have each verdict: of one kind, or all."""

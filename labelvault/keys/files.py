@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _IS_SYMLINK: Final = (errno.ELOOP, errno.EMLINK)
 
 
-def write_private(path: Path, data: bytes, *, replace: bool) -> None:
+def write_private(path: Path, data: bytes | Iterable[bytes], *, replace: bool) -> None:
     """Write a whole file with mode 0600, whatever the umask.
 
     A crash or power cut at any point leaves the old state or the new one, never a part: the bytes go to a
@@ -38,7 +38,7 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> None:
 
     Args:
         path: where; a symlink of that name is replaced, not followed.
-        data: the content.
+        data: the content, or its pieces.
         replace: whether a file of that name may be replaced. If not, it is never touched, also in a race.
 
     Raises:
@@ -197,15 +197,16 @@ def flush_dir(path: Path) -> None:
         os.fsync(directory)
 
 
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data` and flush it; `os.write` alone may stop early.
+def write_all(descriptor: int, data: bytes | Iterable[bytes]) -> None:
+    """Write all of `data`, or all its pieces, and flush it; `os.write` alone may stop early.
 
     Raises:
         OSError: the file system refused.
     """
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    for piece in (data,) if isinstance(data, bytes) else data:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
     os.fsync(descriptor)
 
 
@@ -221,7 +222,7 @@ def _opened(directory: Path) -> Iterator[int]:
             os.close(descriptor)
 
 
-def _write_beside(directory: int, name: str, data: bytes, replace: bool) -> None:
+def _write_beside(directory: int, name: str, data: bytes | Iterable[bytes], replace: bool) -> None:
     temporary = f".{name}.{random_bytes(8).hex()}.tmp"
     descriptor = os.open(temporary, _CREATE, FILE_MODE, dir_fd=directory)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from labelvault.errors import KeystoreError, KeystoreForeignError
+from labelvault.errors import FormatError, KeystoreError, KeystoreForeignError
 from labelvault.keys import files
 from labelvault.keys.files import (
     erase_file,
@@ -419,3 +419,18 @@ def test_C3_a_directory_that_can_not_be_removed_is_reported(tmp_path: Path, monk
     monkeypatch.setattr(os, "rmdir", failing)
     with pytest.raises(KeystoreError, match="folder can't be removed: broken disk"):
         remove_dir(tmp_path / "folder")
+
+
+def test_a_file_comes_in_pieces_or_not_at_all(tmp_path: Path) -> None:
+    """Pieces are written one behind the other; where they break off, the older file stands and nothing lies beside it."""
+
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise FormatError("no more")
+
+    path = tmp_path / "whole"
+    write_private(path, iter([b"one ", b"", b"two"]), replace=False)
+    with pytest.raises(FormatError):
+        write_private(path, broken(), replace=True)
+    assert path.read_bytes() == b"one two"
+    assert list(tmp_path.iterdir()) == [path]
