@@ -1,6 +1,6 @@
 """The exposure statement as a client reads it: signed, with the catalog's names for what the ledger knows by ids."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -277,17 +277,12 @@ def _view(client: "Client", log: Log, issuer: bytes) -> LedgerView:
     if (reading.size, reading.root) != (size, checkpoint.root):
         raise LedgerError("a ledger's entries are not those that its newest checkpoint covers")
 
-    def root_at(count: int) -> bytes:
-        start = Reading()
-        deque(start.through(log.stream(count)), maxlen=0)
-        return start.root
-
     return LedgerView(
         stated=StatedLedger(log.epoch, size, checkpoint.root),
         naming=lambda: named,
         needed=lambda: needed(log.stream(size)),
         latest=reading.latest,
-        root_at=root_at,
+        root_at=lambda count: log.reread(count).root,
     )
 
 

@@ -1,17 +1,16 @@
 """All ledgers of a client: the one that is written, and those of before each restore, as far as they are known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from labelvault.client.records import LedgerSummary
 from labelvault.database import Database
-from labelvault.errors import LedgerError
+from labelvault.errors import ForkError, LedgerError
 from labelvault.issuer.log import Log
-from labelvault.ledger.checkpoint import claimed_checkpoint, issuer_key_name
-from labelvault.ledger.entries import Entry, Restored
+from labelvault.ledger.checkpoint import Checkpoint, claimed_checkpoint, issuer_key_name, verify_checkpoint
+from labelvault.ledger.entries import Restored, decode_entry
 from labelvault.ledger.export import VerifiedLedger, export_ledger, verify_export
 from labelvault.ledger.note import VerifierKey
-from labelvault.ledger.tree import leaf_hash, root_of_leaves
 from labelvault.wire.frame import Signed, open_frame
 from labelvault.wire.messages import IssuerCertificate
 
@@ -87,27 +86,49 @@ def verify_ledgers(ledgers: Sequence[KnownLedger], older: str | None) -> LedgerS
     found: list[LedgerSummary] = []
     previous: KnownLedger | None = None
     for ledger in ledgers:
-        verified = ledger.verify(ledger.export(), older if origin == ledger.log.origin else None)
-        if verified.checkpoint.size != ledger.log.size():
-            raise LedgerError("the newest checkpoint does not cover all entries")
-        _check_follows(previous, verified)
+        checkpoint, note = _checkpoint(ledger, older if origin == ledger.log.origin else None)
+        _check_follows(previous, _restored(ledger.log.stream(checkpoint.size)))
         key = str(VerifierKey(ledger.name, ledger.certificate.message.issuer))
-        found.append(LedgerSummary(verified.checkpoint.size, ledger.log.origin, verified.note, key))
+        found.append(LedgerSummary(checkpoint.size, ledger.log.origin, note, key))
         previous = ledger
     return replace(found[-1], before=tuple(found[:-1]))
 
 
-def _check_follows(before: KnownLedger | None, after: VerifiedLedger) -> None:
+def _checkpoint(ledger: KnownLedger, older: str | None) -> tuple[Checkpoint, str]:
+    """Return a ledger's newest checkpoint, once all entries give it; as `verify_export`, and never holding all."""
+    log, issuer = ledger.log, ledger.certificate.message.issuer
+    note = log.newest_checkpoint()
+    checkpoint = verify_checkpoint(note, ledger.name, issuer, log.origin)
+    if checkpoint.size != log.size():
+        raise LedgerError("the newest checkpoint does not cover all entries")
+    if not _begins_with(log, checkpoint.size, checkpoint.root):
+        raise LedgerError("entries are missing, reordered or rewritten: they do not give the checkpoint's root")
+    if older is not None:
+        before = verify_checkpoint(older, ledger.name, issuer, log.origin)
+        if not _begins_with(log, before.size, before.root):
+            raise ForkError(f"the ledger does not begin with the {before.size} entries that were signed", older, note)
+    return checkpoint, note
+
+
+def _begins_with(log: Log, size: int, root: bytes) -> bool:
+    reading = log.reread(size)
+    return (reading.size, reading.root) == (size, root)
+
+
+def _check_follows(before: KnownLedger | None, restored: Restored | None) -> None:
     """Check that what a ledger says of the one before it is true of it."""
-    restored = _restored(after.entries)
     if before is None and restored is None:
         return
-    if before is not None and restored is not None and restored.epoch == before.log.epoch:
-        leaves = [leaf_hash(data) for data in before.log.raw_entries()[: restored.size]]
-        if len(leaves) == restored.size and root_of_leaves(leaves) == restored.root:
-            return
-    raise LedgerError("a ledger does not follow the one before it as it says")
+    if (
+        before is None
+        or restored is None
+        or restored.epoch != before.log.epoch
+        or not _begins_with(before.log, restored.size, restored.root)
+    ):
+        raise LedgerError("a ledger does not follow the one before it as it says")
 
 
-def _restored(entries: Sequence[Entry]) -> Restored | None:
-    return next((entry for entry in entries[:2] if isinstance(entry, Restored)), None)
+def _restored(raw: Iterable[bytes]) -> Restored | None:
+    """Return what a ledger says of the one before it, once every entry was decoded."""
+    first = [entry for number, entry in enumerate(map(decode_entry, raw)) if number < 2]
+    return next((entry for entry in first if isinstance(entry, Restored)), None)

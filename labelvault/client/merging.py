@@ -142,4 +142,4 @@ def known_until(old: KnownLedger, merged: Merged | None, now: datetime) -> datet
     """Return until when everything of the old ledger is known."""
     if merged is not None and merged.complete:
         return now
-    return min(max(entry.at for entry in old.log.entries()), now)
+    return min(old.log.reread(old.log.size()).latest or now, now)

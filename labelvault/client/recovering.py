@@ -272,7 +272,7 @@ def _certify(
 
         merged = None if ledger is None else merge_ledger(database, old, ledger, check)
         _check_reaches(lambda: verify_ledgers(ledgers, against))
-        now = _now(database, reading, max(entry.at for entry in old.log.entries()))
+        now = _now(database, reading, old.log.reread(old.log.size()).latest or reading)
         # By the clock, so that two restores of one backup don't use one number twice.
         serial = max(old.certificate.message.serial + 1, to_ms(now) // 1000)
         certificate = sign_message(

@@ -3,6 +3,7 @@
 There is one ledger for each epoch; after a restore the older ones are kept, and no longer appended to.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +12,7 @@ from labelvault.database import Database
 from labelvault.errors import LedgerError
 from labelvault.ledger.checkpoint import Checkpoint, ledger_origin, sign_checkpoint
 from labelvault.ledger.entries import Entry, decode_entry, encode_entry
+from labelvault.ledger.scan import Reading
 from labelvault.ledger.tree import append, leaf_hash, root
 from labelvault.wire.frame import Signer
 
@@ -167,6 +169,16 @@ class Log:
             )
             for (entry,) in rows:
                 yield entry
+
+    def reread(self, size: int) -> Reading:
+        """Hash the first entries anew, as they are stored: size, root and latest time of what is there.
+
+        Args:
+            size: how many; fewer are read if there are fewer.
+        """
+        reading = Reading()
+        deque(reading.through(self.stream(size)), maxlen=0)
+        return reading
 
     def page(self, before: int, limit: int) -> list[tuple[int, bytes]]:
         """Return (number, exact bytes) of the entries before a number, newest first.

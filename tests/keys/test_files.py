@@ -422,7 +422,7 @@ def test_C3_a_directory_that_can_not_be_removed_is_reported(tmp_path: Path, monk
 
 
 def test_a_file_comes_in_pieces_or_not_at_all(tmp_path: Path) -> None:
-    """Pieces are written one behind the other; where they break off, the older file stands and nothing lies beside it."""
+    """Pieces are written one behind the other; where they break off, the older file stands, with nothing beside it."""
 
     def broken() -> Iterator[bytes]:
         yield b"half"
