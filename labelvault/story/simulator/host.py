@@ -9,6 +9,8 @@ from typing import Final
 from labelvault.story.simulator.rules import Version
 
 _ITEM: Final = "client = ? AND item = ? AND version = ?"
+_PIECE: Final = f"number = (SELECT first_piece FROM items WHERE {_ITEM})"  # noqa: S608 - words of this module
+"""Whatever is sealed here is small: one piece."""
 _VERSIONS: Final = slice(18, 20)
 """Of a database file: how it is written and read (SQLite file format, section 1.3)."""
 
@@ -58,8 +60,7 @@ class Host:
 
     def payload(self, version: Version) -> bytes:
         """Read one payload."""
-        rows = self._db.execute(f"SELECT data FROM pieces WHERE {_ITEM} ORDER BY piece", version)  # noqa: S608
-        return b"".join(data for (data,) in rows)
+        return bytes(self._db.execute(f"SELECT data FROM pieces WHERE {_PIECE}", version).fetchone()[0])  # noqa: S608
 
     def has(self, version: Version) -> bool:
         """Whether an item's version is there."""
@@ -67,7 +68,7 @@ class Host:
 
     def write_payload(self, version: Version, payload: bytes) -> None:
         """Put other bytes in a payload's place."""
-        self._db.execute(f"UPDATE pieces SET data = ? WHERE {_ITEM} AND piece = 0", (payload, *version))  # noqa: S608
+        self._db.execute(f"UPDATE pieces SET data = ? WHERE {_PIECE}", (payload, *version))  # noqa: S608
 
     def waiting(self, mailbox: bytes) -> list[tuple[int, bytes]]:
         """What waits in a mailbox."""
