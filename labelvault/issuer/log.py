@@ -13,7 +13,7 @@ from labelvault.errors import LedgerError
 from labelvault.ledger.checkpoint import Checkpoint, ledger_origin, sign_checkpoint
 from labelvault.ledger.entries import Entry, decode_entry, encode_entry
 from labelvault.ledger.scan import Reading
-from labelvault.ledger.tree import append, leaf_hash, root
+from labelvault.ledger.tree import append, extend, leaf_hash, root
 from labelvault.wire.frame import Signer
 
 _PAGE: Final = 2000
@@ -86,33 +86,26 @@ class Log:
         self._database.execute("INSERT INTO ledger_entries VALUES (?, ?, ?)", epoch, size, data)
         self._database.execute_many(
             "INSERT INTO ledger_nodes VALUES (?, ?, ?, ?)",
-            [(epoch, each.level, each.index, each.hash) for each in made],
+            [(epoch, each.level, each.position, each.hash) for each in made],
         )
         memo = self._database.memo
         memo[Log, epoch] = size + 1
         # Of what is covered by another node, neither an append nor the newest root asks any more.
         for node in made[:-1]:
-            memo.pop((Log, epoch, node.level, node.index - 1), None)
-        memo[Log, epoch, made[-1].level, made[-1].index] = made[-1].hash
+            memo.pop((Log, epoch, node.level, node.position - 1), None)
+        memo[Log, epoch, made[-1].level, made[-1].position] = made[-1].hash
         return Position(size, leaf)
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Add entries, as `append` one after the other, with one statement for all."""
-        size, rows, nodes = self.size(), list[tuple[bytes, int, bytes]](), dict[tuple[int, int], bytes]()
-
-        def read_node(level: int, position: int) -> bytes:
-            found = nodes.get((level, position))
-            return self.read_node(level, position) if found is None else found
-
-        for number, entry in enumerate(entries, size):
-            data = encode_entry(entry)
-            rows.append((self.epoch, number, data))
-            for node in append(number, leaf_hash(data), read_node):
-                nodes[node.level, node.index] = node.hash
-        self._database.execute_many("INSERT INTO ledger_entries VALUES (?, ?, ?)", rows)
+        size, encoded = self.size(), [encode_entry(entry) for entry in entries]
+        made = extend(size, [leaf_hash(data) for data in encoded], self.read_node)
         self._database.execute_many(
-            "INSERT INTO ledger_nodes VALUES (?, ?, ?, ?)",
-            [(self.epoch, *place, hash) for place, hash in nodes.items()],
+            "INSERT INTO ledger_entries VALUES (?, ?, ?)",
+            [(self.epoch, number, data) for number, data in enumerate(encoded, size)],
+        )
+        self._database.execute_many(
+            "INSERT INTO ledger_nodes VALUES (?, ?, ?, ?)", [(self.epoch, *node) for node in made]
         )
         self._database.memo.pop((Log, self.epoch), None)
 

@@ -5,11 +5,15 @@ whoever audits a ledger reads all of it. `at` is always the issuer's own time.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Final, TypeAlias
 
+from labelvault.crypto.hashing import HASH_BYTES
+from labelvault.crypto.random import random_bytes
 from labelvault.errors import FormatError
 from labelvault.wire.codec import MAX_BYTES, decode
+from labelvault.wire.ids import ID_BYTES
 from labelvault.wire.messages import DENIAL_CODES, MAX_LEASE_ITEMS, Hash32, Id16, Key32, Presence, Tier
 from labelvault.wire.schema import Between, Count, OneOf, UInt, encode_in, from_value
 
@@ -335,7 +339,30 @@ def encode_entry(entry: Entry) -> bytes:
     Raises:
         FormatError: a field is out of its bounds.
     """
+    if type(entry) is Sealed:
+        return _encode_sealed(entry)
     return encode_in("entry", entry, format=ENTRY_FORMAT, kind=_NAMES[type(entry)])
+
+
+def _encode_sealed(entry: Sealed) -> bytes:
+    """Encode the entry of which there are as many as items; those of one run differ in item and digest alone."""
+    whole = type(entry.item) is bytes and len(entry.item) == ID_BYTES
+    whole = whole and type(entry.digest) is bytes and len(entry.digest) == HASH_BYTES
+    # What is equal and of another kind (1 and True, one instant in another zone) must not find what was kept.
+    if whole and type(entry.version) is int and type(entry.project) is bytes and entry.at.tzinfo is UTC:
+        before, between, behind = _around_sealed(entry.at, entry.project, entry.version)
+        return b"".join((before, entry.digest, between, entry.item, behind))
+    return encode_in("entry", entry, format=ENTRY_FORMAT, kind=_NAMES[Sealed])
+
+
+@lru_cache(maxsize=64)
+def _around_sealed(at: datetime, project: bytes, version: int) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before, between and behind digest and item."""
+    item, digest = random_bytes(ID_BYTES), random_bytes(HASH_BYTES)
+    entry = Sealed(at, project, item, version, digest)
+    before, rest = encode_in("entry", entry, format=ENTRY_FORMAT, kind=_NAMES[Sealed]).split(digest)
+    between, behind = rest.split(item)
+    return before, between, behind
 
 
 def decode_entry(data: bytes) -> Entry:

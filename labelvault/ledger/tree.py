@@ -1,16 +1,15 @@
 """The ledger's Merkle tree (RFC 6962, section 2.1) over stored nodes.
 
-Storage keeps the node of every perfect subtree: (level, index) covers the leaves from index·2^level up to
-(index + 1)·2^level. Such a node never changes, so storage only ever appends; an append, a root and a proof
-read O(log n) nodes. Verifying needs no storage (RFC 9162, sections 2.1.3.2 and 2.1.4.2, for the same tree).
+Storage keeps the node of every perfect subtree: (level, position) covers the leaves from position·2^level up to
+(position + 1)·2^level. Such a node never changes, so storage only ever appends; an append, a root and a proof read
+O(log n) nodes. Verifying needs no storage (RFC 9162, sections 2.1.3.2 and 2.1.4.2, for the same tree).
 
 A root does not say how many leaves lie under it: a proof for leaf 2 of 3 also leads from leaf 1 of 2 to that
 root. So `size` and `root` must always come from one signed checkpoint, never from two places.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from labelvault.crypto.hashing import HASH_BYTES
 from labelvault.crypto.merkle import EMPTY_ROOT, leaf_hash, merkle_root, node_hash
@@ -23,6 +22,7 @@ __all__ = [
     "RunningRoot",
     "append",
     "consistency_proof",
+    "extend",
     "inclusion_proof",
     "leaf_hash",
     "root",
@@ -35,21 +35,20 @@ MAX_SIZE: Final = 2**62
 """More leaves than any ledger has; bounds proofs and loops."""
 
 ReadNode: TypeAlias = Callable[[int, int], bytes]
-"""(level, index) → the stored 32-byte hash; raises the storage's own error where nothing is stored."""
+"""(level, position) → the stored 32-byte hash; raises the storage's own error where nothing is stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """The hash over a perfect subtree, final from the moment that it exists.
 
     Attributes:
         level: 0 for a leaf; a node of level k covers 2^k leaves.
-        index: counted from the left, within the level.
+        position: counted from the left, within the level.
         hash: 32 bytes.
     """
 
     level: int
-    index: int
+    position: int
     hash: bytes
 
 
@@ -67,14 +66,25 @@ def append(size: int, leaf: bytes, read_node: ReadNode) -> list[Node]:
     Raises:
         LedgerError: a size or hash is out of bounds.
     """
-    _check_size(size + 1)
-    _check_hash(leaf, "a leaf")
-    level, index, value = 0, size, leaf
-    nodes = [Node(level, index, value)]
-    while index % 2:
-        value = node_hash(_read(read_node, level, index - 1), value)
-        level, index = level + 1, index // 2
-        nodes.append(Node(level, index, value))
+    return extend(size, [leaf], read_node)
+
+
+def extend(size: int, leaves: Sequence[bytes], read_node: ReadNode) -> list[Node]:
+    """Return the nodes that come into being when leaves are appended; as `append`, level by level."""
+    if not leaves:
+        return []
+    _check_size(size + len(leaves))
+    for leaf in leaves:
+        _check_hash(leaf, "a leaf")
+    level, start, hashes = 0, size, list(leaves)
+    nodes = [Node(level, index, value) for index, value in enumerate(hashes, start)]
+    while hashes:
+        if start % 2:
+            start -= 1
+            hashes.insert(0, _read(read_node, level, start))
+        hashes = [node_hash(hashes[at], hashes[at + 1]) for at in range(0, len(hashes) - 1, 2)]
+        level, start = level + 1, start // 2
+        nodes += [Node(level, index, value) for index, value in enumerate(hashes, start)]
     return nodes
 
 

@@ -3,7 +3,8 @@
 import dataclasses
 import types
 import typing
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +36,7 @@ from labelvault.ledger.entries import (
 )
 from labelvault.wire.codec import decode, encode
 from labelvault.wire.messages import DENIAL_CODES, MAX_LEASE_ITEMS
-from labelvault.wire.schema import Between, Count, Fixed, OneOf, UInt
+from labelvault.wire.schema import Between, Count, Fixed, OneOf, UInt, to_value
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
@@ -315,3 +316,21 @@ def test_arbitrary_fields_raise_format_errors_only(entry: Entry, data: st.DataOb
     except FormatError:
         return
     assert encode_entry(read) == encoded
+
+
+@pytest.mark.parametrize("version", [1, 127, 128, 255, 256, 65_536, 2**32])
+def test_sealed_entries_are_encoded_as_all_others(version: int) -> None:
+    """What is kept of one serves the next only where it is the same, whatever ids hold."""
+    for item, digest in ((A16, A32), (B16, A32), (A32[:16], A32), (b"\xc4\x10" * 8, b"\xc4\x20" * 16)):
+        entry = replace(SEALED, item=item, digest=digest, version=version)
+        assert encode_entry(entry) == encode({"entry": to_value(entry), "format": 1, "kind": "sealed"})
+        assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_equal_values_of_another_kind_are_no_sealed_entry() -> None:
+    """True is 1 to a dictionary, and not to an entry; times are UTC."""
+    encode_entry(replace(SEALED, version=1))
+    other_zone = AT.astimezone(timezone(timedelta(hours=1)))
+    for change in ({"version": True}, {"item": A16[:15]}, {"digest": A32 + b"x"}, {"at": other_zone}):
+        with pytest.raises(FormatError):
+            encode_entry(replace(SEALED, **change))

@@ -11,6 +11,7 @@ from labelvault.ledger.tree import (
     Node,
     append,
     consistency_proof,
+    extend,
     inclusion_proof,
     leaf_hash,
     root,
@@ -33,8 +34,8 @@ class Stored:
         self.leaves = [leaf_hash(entry) for entry in entries]
         for size, leaf in enumerate(self.leaves):
             for node in append(size, leaf, self.read):
-                assert (node.level, node.index) not in self.nodes
-                self.nodes[node.level, node.index] = node.hash
+                assert (node.level, node.position) not in self.nodes
+                self.nodes[node.level, node.position] = node.hash
 
     def read(self, level: int, index: int) -> bytes:
         self.reads += 1
@@ -355,5 +356,18 @@ def test_cost_grows_with_the_logarithm(tree: Stored) -> None:
 def test_append_names_only_new_nodes() -> None:
     """The fourth leaf completes one pair and the pair of pairs."""
     nodes = append(3, STRANGER, lambda level, index: bytes(32))
-    assert [(node.level, node.index) for node in nodes] == [(0, 3), (1, 1), (2, 0)]
+    assert [(node.level, node.position) for node in nodes] == [(0, 3), (1, 1), (2, 0)]
     assert nodes[0] == Node(0, 3, STRANGER)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 8, 13])
+def test_many_leaves_make_the_nodes_that_one_after_the_other_make(size: int) -> None:
+    """From trees of every shape, as many at once as cross several levels."""
+    entries = [bytes([number]) for number in range(size + 20)]
+    before = Stored(entries[:size])
+    for count in range(20):
+        after = Stored(entries[: size + count])
+        made = extend(size, after.leaves[size:], before.read)
+        assert len({(node.level, node.position) for node in made}) == len(made)
+        assert before.nodes | {(node.level, node.position): node.hash for node in made} == after.nodes
+        assert len(made) == len(after.nodes) - len(before.nodes)
