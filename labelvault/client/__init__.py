@@ -4,6 +4,7 @@ May import: everything but `vendor`, `contractor`, `drill`, `story` and `cli`.
 """
 
 from labelvault.client.assigning import AssignmentRecord
+from labelvault.client.backup_records import BackupRecord, BackupReport, LedgerCopy, RestoreReport, StoredBackup
 from labelvault.client.browsing import ItemFilter, ItemPage, LedgerLine, ProjectRecord
 from labelvault.client.client import Client
 from labelvault.client.containment_records import (
@@ -29,8 +30,6 @@ from labelvault.client.key_records import RekeyPlan, RekeyReport, RotationReport
 from labelvault.client.project import Project
 from labelvault.client.records import (
     AsideRecord,
-    BackupRecord,
-    BackupReport,
     CollectReport,
     ComparedVersion,
     ContractorRecord,
@@ -40,18 +39,15 @@ from labelvault.client.records import (
     GrantRecord,
     HoneyRecord,
     ItemRecord,
-    LedgerCopy,
     LedgerSummary,
     OpeningSummary,
     Progress,
     QueueSummary,
     RestoredVersion,
-    RestoreReport,
     SealedFile,
     SealPlan,
     SealReport,
     StatedItem,
-    StoredBackup,
     VersionComparison,
     VersionRecord,
 )

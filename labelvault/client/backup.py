@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from labelvault.client import backuprecords
+from labelvault.client.backup_records import BackupReport
 from labelvault.client.backupchain import (
     CHANGES,
     CONFIG,
@@ -31,7 +32,6 @@ from labelvault.client.backupchain import (
 from labelvault.client.backupfile import MAX_INCREMENTS, VERSION, BackupHeader, Member, SealedBackup
 from labelvault.client.backupstage import OLDER, staged
 from labelvault.client.pagechanges import write_changes
-from labelvault.client.records import BackupReport
 from labelvault.client.rerooting import KEK_FOLDER
 from labelvault.crypto.random import random_bytes
 from labelvault.database import Database

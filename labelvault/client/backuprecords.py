@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from labelvault.client.records import BackupRecord
+from labelvault.client.backup_records import BackupRecord
 from labelvault.database import Database
 from labelvault.wire.times import from_ms, to_ms
 

@@ -9,14 +9,7 @@ from labelvault.client.comparing import compare_versions
 from labelvault.client.export import export_project
 from labelvault.client.honey import records
 from labelvault.client.reading import Origin
-from labelvault.client.records import (
-    ExportReport,
-    HoneyRecord,
-    ItemRecord,
-    Progress,
-    VersionComparison,
-    VersionRecord,
-)
+from labelvault.client.records import ExportReport, HoneyRecord, ItemRecord, Progress, VersionComparison, VersionRecord
 from labelvault.envelope.metadata import Metadata
 from labelvault.wire.ids import ProjectId
 from labelvault.wire.schema import decode_record

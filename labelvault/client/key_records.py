@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from labelvault.client.records import BackupRecord, ExportFault
+from labelvault.client.backup_records import BackupRecord
+from labelvault.client.records import ExportFault
 
 
 @dataclass(frozen=True, slots=True)

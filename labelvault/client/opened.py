@@ -8,9 +8,10 @@ from typing import Self
 
 from labelvault.client import backuprecords, browsing, cosigning, ledgers, replicating, rerooting
 from labelvault.client.backup import back_up, back_up_to_vault
+from labelvault.client.backup_records import BackupRecord, BackupReport, LedgerCopy
 from labelvault.client.browsing import LedgerLine
 from labelvault.client.home import create_home, read_vault_address
-from labelvault.client.records import BackupRecord, BackupReport, CosignedLedger, LedgerCopy, LedgerSummary
+from labelvault.client.records import CosignedLedger, LedgerSummary
 from labelvault.crypto.sign import SigningKey
 from labelvault.database import Database
 from labelvault.errors import KeystoreError, StoreError

@@ -19,12 +19,12 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from labelvault.client import backuprecords
+from labelvault.client.backup_records import RestoreReport, StoredBackup
 from labelvault.client.backupchain import CONFIG, DATABASE, IDENTITY, VaultShelf, assemble, parts_in_files
 from labelvault.client.backupfile import BackupHeader
 from labelvault.client.home import CERTIFICATE_LIFETIME, read_vault_address
 from labelvault.client.ledgers import known_ledgers, verify_ledgers
 from labelvault.client.merging import known_until, merge_ledger
-from labelvault.client.records import RestoreReport, StoredBackup
 from labelvault.client.rerooting import KEK_FOLDER
 from labelvault.client.shredding import shred
 from labelvault.crypto.random import random_bytes

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelvault.client.records import LedgerCopy
+from labelvault.client.backup_records import LedgerCopy
 from labelvault.database import Database
 from labelvault.errors import ReplicaError
 from labelvault.issuer.log import Log
