@@ -23,7 +23,7 @@ from labelvault.wire.ahead import Status
 from labelvault.wire.answers import Ack
 from labelvault.wire.certified import open_certified
 from labelvault.wire.codec import MAX_INT
-from labelvault.wire.frame import Signed, open_frame, parse_frame
+from labelvault.wire.frame import Frame, Signed, open_parsed, parse_frame
 from labelvault.wire.ids import ID_BYTES, KEY_ID_BYTES, ClientId, lease_mailbox, status_mailbox
 from labelvault.wire.items import LEAF_BYTES, ItemHeader, parse_header
 from labelvault.wire.messages import Lease, LeaseOuter, Receipt
@@ -156,7 +156,14 @@ def parse_receipt(message: bytes) -> Signed[Receipt] | None:
     This says that the named key signed, and nothing about whose key it is.
     """
     try:
-        return open_frame(message, Receipt, parse_frame(message).signer)
+        return _receipt(parse_frame(message), message)
+    except FormatError:
+        return None
+
+
+def _receipt(frame: Frame, message: bytes) -> Signed[Receipt] | None:
+    try:
+        return open_parsed(frame, message, Receipt, frame.signer)
     except (FormatError, SignatureError):
         # Not a failure: to the vault every other message is opaque, and its receiver is the one to judge it.
         return None
@@ -177,8 +184,13 @@ def parse_lease(mailbox: bytes, message: bytes) -> LeaseOuter | None:
     """
     try:
         frame = parse_frame(message)
-        if frame.type != Lease.TYPE:
-            return None
+    except FormatError:
+        return None
+    return _lease(frame, mailbox) if frame.type == Lease.TYPE else None
+
+
+def _lease(frame: Frame, mailbox: bytes) -> LeaseOuter | None:
+    try:
         outer = decode_record(LeaseOuter, decode_record(Lease, frame.body).outer)
     except FormatError:
         return None
@@ -234,18 +246,20 @@ def check_post(mailbox: bytes, message: bytes) -> Posted:
     """
     check_message(mailbox, message)
     try:
-        kind = parse_frame(message).type
+        frame = parse_frame(message)
     except FormatError:
-        kind = ""
+        return Posted(mailbox, message)
     # What says that it is something else is verified as nothing else.
-    return Posted(
-        mailbox,
-        message,
-        receipt=parse_receipt(message) if kind == Receipt.TYPE else None,
-        lease=parse_lease(mailbox, message) if kind == Lease.TYPE else None,
-        status=parse_status(mailbox, message) if kind == Status.TYPE else None,
-        ack=parse_ack(message) if kind == Ack.TYPE else None,
-    )
+    match frame.type:
+        case Receipt.TYPE:
+            return Posted(mailbox, message, receipt=_receipt(frame, message))
+        case Lease.TYPE:
+            return Posted(mailbox, message, lease=_lease(frame, mailbox))
+        case Status.TYPE:
+            return Posted(mailbox, message, status=parse_status(mailbox, message))
+        case Ack.TYPE:
+            return Posted(mailbox, message, ack=parse_ack(message))
+    return Posted(mailbox, message)
 
 
 def check_id(value: object, what: str, size: int = ID_BYTES) -> None:

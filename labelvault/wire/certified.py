@@ -5,11 +5,12 @@ this needs more than public keys, so vendor and contractor use the same code.
 """
 
 from datetime import datetime
+from functools import lru_cache
 from typing import ClassVar, Protocol, TypeVar
 
 from labelvault.crypto.verify import check_public_key
 from labelvault.errors import FormatError, SignatureError
-from labelvault.wire.frame import Signed, open_frame, parse_frame
+from labelvault.wire.frame import Signed, open_frame, open_parsed, parse_frame
 from labelvault.wire.ids import client_id
 from labelvault.wire.messages import IssuerCertificate
 from labelvault.wire.schema import decode_record
@@ -56,15 +57,25 @@ def open_certified(data: bytes, message_type: type[C], client: bytes) -> tuple[S
         raise FormatError(f"a {message_type.TYPE} was expected")
     # Not believed yet: only the certificate is taken out of it, which the client's identity key has to have signed.
     unverified = decode_record(message_type, frame.body)
-    identity_key = parse_frame(unverified.certificate).signer
-    if client_id(identity_key) != client:
-        raise SignatureError("the certificate is not signed by this client")
-    certificate = open_frame(unverified.certificate, IssuerCertificate, identity_key)
+    certificate = _certificate(unverified.certificate, client)
     issuer = certificate.message
-    check_public_key(issuer.issuer)
-    signed = open_frame(data, message_type, issuer.issuer)
-    if issuer.client != client or signed.message.client != client:
+    signed = open_parsed(frame, data, message_type, issuer.issuer)
+    if signed.message.client != client:
         raise SignatureError("the message belongs to another client")
     if not issuer.not_before <= signed.message.at < issuer.expires_at:
         raise SignatureError("the message is dated outside its certificate's time")
     return signed, certificate
+
+
+# One certificate comes with all messages of months. What was verified once is verified: same bytes, same client.
+@lru_cache(maxsize=64)
+def _certificate(data: bytes, client: bytes) -> Signed[IssuerCertificate]:
+    """Verify a certificate as that of a client's issuer; as `open_certified`."""
+    identity_key = parse_frame(data).signer
+    if client_id(identity_key) != client:
+        raise SignatureError("the certificate is not signed by this client")
+    certificate = open_frame(data, IssuerCertificate, identity_key)
+    check_public_key(certificate.message.issuer)
+    if certificate.message.client != client:
+        raise SignatureError("the message belongs to another client")
+    return certificate
