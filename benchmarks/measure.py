@@ -1,5 +1,6 @@
 """Taking times so that the machine's noise falls on all alike: contenders run in turn, and ratios are of one round."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ class Times:
     def percentile(self, name: str, part: float) -> float:
         """Return the time that `part` of a contender's rounds stayed within, from 0 to 1."""
         ordered = sorted(self._seconds[name])
-        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+        return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
     def times_as_fast(self, name: str, other: str) -> float:
         """Return how many times as fast `name` is as `other`: the median of each round's ratio."""

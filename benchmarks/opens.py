@@ -50,7 +50,7 @@ def _lines(way: str, times: Times) -> Iterator[Line]:
 
 def rows(effort: Effort) -> Iterator[Line]:
     """Measure row 9; HTTP is told beside it."""
-    count = effort.size(100, 5)
+    count = effort.size(300, 5)
     home = Home(effort.folder / "local")
     home.folder.mkdir()
     yield from _lines("mailbox in local SQLite", _opened(home, count))

@@ -3,7 +3,8 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,13 +14,18 @@ from nacl import bindings
 from benchmarks.home import Home, write_guidelines, write_tasks
 from benchmarks.lines import Line, at_least
 from benchmarks.measure import Effort, once_in_turn
+from benchmarks.passes import pass_lines
+from benchmarks.unchecked import Unchecked
 from labelvault.contractor import Contractor, Membership
 from labelvault.contractor.opening import make_request
 from labelvault.crypto import hpke
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.issuer.service import Issuer
-from labelvault.wire.frame import parse_frame
-from labelvault.wire.messages import Lease
+from labelvault.relay import open_relay
+from labelvault.wire.frame import frame_hash, parse_frame, sign_message
+from labelvault.wire.ids import contractor_mailbox, issuer_mailbox
+from labelvault.wire.messages import Lease, OpenRequest, Receipt
+from labelvault.wire.schema import decode_record
 from labelvault.wire.times import truncate
 
 _IN_FLIGHT: Final = 32
@@ -29,6 +35,7 @@ _ENTRY_BYTES: Final = 900
 _PER_SECOND: Final = 2000.0
 _OURS: Final = "LabelVault"
 _LIMIT: Final = "the sum of its primitives, one group commit"
+_UNCHECKED: Final = "its primitives, rows and encodings, nothing checked"
 
 
 class _Limit:
@@ -67,22 +74,42 @@ class _Limit:
         self._db.close()
 
 
-def _releasing(issuer: Issuer, me: Contractor, joined: Membership, items: list[bytes]) -> Callable[[], float]:
-    """Return what times one flight of fresh requests; making them is not timed."""
+class _Actors:
+    """An issuer and a contractor who asks for tasks and closes them."""
 
-    def fly() -> float:
+    def __init__(self, issuer: Issuer, me: Contractor, joined: Membership, items: list[bytes]) -> None:
+        self._issuer = issuer
+        self._me = me
+        self._joined = joined
+        self._items = items
+
+    def ask(self, count: int = _IN_FLIGHT) -> list[bytes]:
+        """Make fresh requests."""
         now = truncate(datetime.now(UTC))
-        requests = [
-            make_request(joined, me._identity, item, OneTimeKey.generate().public_key, now).data for item in items
-        ]
+        keys = [OneTimeKey.generate().public_key for _ in range(count)]
+        asked = zip(self._items, keys, strict=False)
+        return [make_request(self._joined, self._me._identity, item, key, now).data for item, key in asked]
+
+    def close(self, requests: Sequence[bytes]) -> list[bytes]:
+        """Make the receipts that close the leases of requests."""
+        now = truncate(datetime.now(UTC))
+        return [sign_message(_closed(request, now), self._me._identity).data for request in requests]
+
+    def fly(self) -> float:
+        """Time one flight of fresh requests; making them is not timed, nor is closing their leases, as people do."""
+        requests = self.ask()
         begun = time.perf_counter()
-        answers = issuer.handle_all(requests)
+        answers = self._issuer.handle_all(requests)
         taken = (time.perf_counter() - begun) / len(requests)
         if any(answer is None or parse_frame(answer).type != Lease.TYPE for answer in answers):
             raise RuntimeError("a request was refused")
+        self._issuer.handle_all(self.close(requests))
         return taken
 
-    return fly
+
+def _closed(request: bytes, now: datetime) -> Receipt:
+    asked = decode_record(OpenRequest, parse_frame(request).body)
+    return Receipt(asked.client, asked.project, frame_hash(request), asked.item, "closed", "process-exit", now)
 
 
 def rows(effort: Effort) -> Iterator[Line]:
@@ -95,12 +122,18 @@ def rows(effort: Effort) -> Iterator[Line]:
         project.seal(source)
         me, joined = home.join(lab, project)
         items = [item.item for item in project.items("task")]
-        limit = _Limit(effort.folder / "limit.db")
-        with lab.issuer() as issuer, me:
-            times = once_in_turn({_OURS: _releasing(issuer, me, joined, items), _LIMIT: limit}, effort.rounds)
-        limit.close()
-    ours, theirs = (1 / times.median(name) for name in (_OURS, _LIMIT))
+        with lab.issuer() as issuer, me, closing(_Limit(effort.folder / "limit.db")) as limit:
+            actors = _Actors(issuer, me, joined, items)
+            copy = Unchecked(home.folder / "client" / "client.db", effort.folder / "copy.db", actors.ask, _GUIDELINES)
+            with closing(copy):
+                times = once_in_turn({_OURS: actors.fly, _LIMIT: limit, _UNCHECKED: copy.fly}, effort.rounds)
+            with closing(open_relay(home.vault)) as relay:
+                boxes = issuer_mailbox(lab.client_id), contractor_mailbox(lab.client_id, me.public_key)
+                passes = list(pass_lines(issuer, relay, *boxes, actors.ask, actors.close, effort.rounds))
+    ours, theirs, unchecked = (1 / times.median(name) for name in (_OURS, _LIMIT, _UNCHECKED))
     work = f"release 5 DEKs to a request, {_IN_FLIGHT} in flight, per second"
     yield at_least(8, work, ours, _LIMIT, theirs, times.times_as_fast(_OURS, _LIMIT), 0.6)
     met = ours >= _PER_SECOND
     yield Line(8, work, ours, "a fixed rate", _PER_SECOND, ours / _PER_SECOND, f"≥ {_PER_SECOND:,.0f}/s", met)
+    yield Line(8, work, ours, _UNCHECKED, unchecked, times.times_as_fast(_OURS, _UNCHECKED))
+    yield from passes

@@ -8,7 +8,8 @@ a message. Two receipts of each opening, that it was opened and closed, pass thr
 for them. No two issuers share a ledger (each client has its own, and each home of a client with several), so people
 are dealt to issuers once.
 
-Times of a message and of a commit are arguments; measure them with `make bench` (row 8) where the issuers are to run.
+Times of a message and of a pass are arguments; `make bench` (row 8) measures them where the issuers are to run: "a
+request more", "a receipt more", and "the pass itself".
 """
 
 import argparse
@@ -38,7 +39,7 @@ class World:
         shift_s: within which time all begin their day, evenly.
         release_s: an issuer's core time for a request.
         receipt_s: likewise for a receipt.
-        commit_s: what a transaction costs, however many messages it holds.
+        commit_s: what a pass costs, however many messages it finds: a transaction of its own and one at the vault.
         way_s: from a device to the vault and back, and what the device does itself.
         poll_s: how long after a message came to an empty mailbox its issuer notices, at most.
         per_hour: openings that a grant allows in an hour.
@@ -50,11 +51,11 @@ class World:
     work_s: float = 300.0
     spread: float = 0.8
     shift_s: float = 600.0
-    release_s: float = 0.0007
-    receipt_s: float = 0.0003
+    release_s: float = 0.0008
+    receipt_s: float = 0.0004
     commit_s: float = 0.003
     way_s: float = 0.05
-    poll_s: float = 0.005
+    poll_s: float = 0.001
     per_hour: int = 30
     hours: float = 0.5
     seed: int = 1
