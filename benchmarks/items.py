@@ -2,12 +2,14 @@
 
 import hashlib
 import hmac
+import multiprocessing
 import os
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl import bindings
 
 from benchmarks.lines import Line, absent, at_least
@@ -63,6 +65,18 @@ class _Items:
             nonce = os.urandom(24)
             bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(dek, bound, nonce, key)
 
+    def wrap(self, count: int) -> None:
+        """Wrap DEKs."""
+        for _ in range(count):
+            wrap_dek(self._kek, self._dek, self._bound)
+
+    def wrap_otherwise(self, count: int) -> None:
+        """Wrap DEKs by the fastest cipher that `cryptography` has, whose nonces are too short to be drawn so often."""
+        cipher, dek = AESGCM(self._kek.key.reveal()), self._dek.reveal()
+        for _ in range(count):
+            nonce = os.urandom(12)
+            nonce + cipher.encrypt(nonce, dek, self._bound)
+
     def open(self, count: int) -> None:
         """Check the digest, decrypt, split."""
         header, payload, digest = self._sealed.header, self._sealed.payload, self._sealed.digest
@@ -79,6 +93,31 @@ class _Items:
             hmac.compare_digest(found, digest)
             decryptor = Cobblestone256Decryptor(dek, context)
             decryptor.update(payload) + decryptor.finalize()
+
+
+_forked: list[_Items] = []
+"""What forked processes seal: keys are not sent."""
+
+
+def _seal_forked(count: int) -> None:
+    _forked[0].seal(count)
+
+
+def _gains(items: _Items, effort: Effort) -> Iterator[Line]:
+    """Measure what would make sealing one item cheaper: both cores, and another cipher for wraps."""
+    _forked[:] = [items]
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+
+        def at_once(count: int) -> None:
+            pool.map(_seal_forked, [max(1, count // 2)] * 2)
+
+        times = in_turn({"two": at_once, "one": items.seal}, effort)
+    two, one = (times.median(name) * _MICROSECONDS for name in ("two", "one"))
+    yield Line(1, "seal items of 4 KiB in two processes, µs", two, "in one", one, times.times_as_fast("two", "one"))
+    times = in_turn({"ours": items.wrap, "other": items.wrap_otherwise}, effort)
+    ours, other = (times.median(name) * _MICROSECONDS for name in ("ours", "other"))
+    ratio = times.times_as_fast("ours", "other")
+    yield Line(1, "wrap one DEK, µs", ours, "AES-256-GCM, a random nonce of 96 bits", other, ratio)
 
 
 def rows(effort: Effort) -> Iterator[Line]:
@@ -102,6 +141,7 @@ def rows(effort: Effort) -> Iterator[Line]:
     sealed = "seal one item of 4 KiB in memory, µs"
     yield line(1, sealed, _LIMIT, 0.8)
     yield line(1, sealed, envelope, 1.0)
+    yield from _gains(items, effort)
     kept = [line(3, sealed, peer, target) for peer, target in others]
     opening: dict[str, Work] = {_OURS: items.open, _LIMIT: items.open_limit}
     if not envelope.absent:
