@@ -19,10 +19,12 @@ class Measured:
     Attributes:
         seconds: as it said itself: without starting and opening homes.
         peak_bytes: resident, at most, of its process.
+        beside_bytes: likewise of the largest process that it started.
     """
 
     seconds: float
     peak_bytes: int
+    beside_bytes: int
 
 
 def in_own_process(module: str, step: str, folder: Path, *arguments: str) -> Measured:
@@ -45,4 +47,5 @@ def run_step(steps: Mapping[str, Callable[..., float]], arguments: list[str]) ->
     unit = 1 if sys.platform == "darwin" else 1024
     found: dict[str, Any] = {"seconds": seconds}
     found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    found["beside_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     sys.stdout.write(json.dumps(found))
