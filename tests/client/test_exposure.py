@@ -6,7 +6,10 @@ import io
 import re
 import shlex
 import socket
+import sqlite3
 import threading
+from collections import Counter
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +19,9 @@ from labelvault.auditor import verify_statement
 from labelvault.client import ExposureStatement, statement_csv, statement_html
 from labelvault.client.exposure_plot import SERIES, timeline
 from labelvault.client.exposure_words import INCOMPLETE, grade, headline, remarks, verifying, why
-from labelvault.errors import EnrolmentError, FormatError, LedgerError, ProjectError
+from labelvault.errors import EnrolmentError, FormatError, LedgerError, ProjectError, StoreError
 from labelvault.ledger.statement import read_statement
+from labelvault.ledger.verdicts import VERDICTS
 from labelvault.wire.tiers import WAIVED
 from tests.browser import CHROMIUM, browse, pixels
 from tests.client.exposing import HOSTILE, History, begin_epoch
@@ -343,3 +347,30 @@ def test_X6_a_browser_shows_the_plot_and_asks_for_nothing(history: History, tmp_
     colours = pixels(tmp_path / "shot.png")
     for colour in ((0xB3, 0x26, 0x1E), (0xD9, 0xA5, 0x14), (0xE6, 0xEC, 0xF7)):
         assert colours.get(colour, 0) > 500, colour
+
+
+def test_items_are_the_rows_by_names_and_each_stands_once(history: History) -> None:
+    """The worst first, then by path; counts fit; what the catalog has lost keeps its id; nothing once all is closed."""
+    world = history.world
+    (lost,) = [each.item for each in world.project.items("task") if each.name == "two"]
+    world.lab.close()
+    with closing(sqlite3.connect(world.client_db)) as db, db:
+        db.execute("DELETE FROM versions WHERE item = ?", (lost,))
+        db.execute("DELETE FROM items WHERE item = ?", (lost,))
+    lab = world.open_client()
+    found = lab.statement("vendor", history.start, history.end)
+    items = list(found.items)
+    assert [VERDICTS.index(each.verdict) for each in items] == sorted(VERDICTS.index(each.verdict) for each in items)
+    assert sorted(each.item for each in items) == sorted({row.item for row in found.rows})
+    assert [each for verdict in VERDICTS for each in found.items.of(verdict)] == items
+    assert {verdict: found.items.count(verdict) for verdict in VERDICTS} == found.totals()
+    counted = {kind: sum(found.totals(kind).values()) for kind in found.items.kinds}
+    assert counted == Counter(each.kind for each in items)
+    assert [(each.name, each.batch) for each in items if each.kind == "unknown"] == [(lost.hex(), None)]
+    known = [each.item for each in lab.project("eval").items()]
+    for verdict in VERDICTS:
+        places = [known.index(each.item) for each in found.items.of(verdict) if each.item in known]
+        assert places == sorted(places)
+    lab.close()
+    with pytest.raises(StoreError):
+        list(found.items)

@@ -496,3 +496,18 @@ def test_a_vault_that_is_away_changes_nothing(world: World) -> None:
     assert dump(world.client_db) == before
     os.rename(moved, world.folder / "vendor")
     assert summary(world.project.seal(world.source)) == (1, 4, 5, 0, 0)
+
+
+def test_what_is_gone_is_counted_by_file(world: World) -> None:
+    """Rows of a file with a fault may still be there; of one that is whole, they are gone, whatever its name."""
+    write_file(world.source, "tasks/w#3.jsonl", rows("a", "b"))
+    write_file(world.source, "tasks/w#3.jsonl-x/c.txt", "another")
+    assert world.project.seal(world.source).gone == 0
+    write_file(world.source, "tasks/w#3.jsonl", rows("a") + '{"id": \n')
+    (world.source / "tasks" / "w1.jsonl").unlink()
+    found = world.project.plan(world.source)
+    assert (found.gone, [(error.file, error.line) for error in found.errors]) == (3, [("tasks/w#3.jsonl", 2)])
+    assert world.project.seal(world.source).gone == 3
+    write_file(world.source, "tasks/w#3.jsonl", rows("a"))
+    (world.source / "tasks" / "w#3.jsonl-x" / "c.txt").unlink()
+    assert world.project.plan(world.source).gone == world.project.seal(world.source).gone == 5
