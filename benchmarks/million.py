@@ -30,8 +30,8 @@ from labelvault.wire.schema import encode_record
 from labelvault.wire.times import truncate
 
 _ITEM_BYTES: Final = 200
-_PAYLOAD_BYTES: Final = 560
-"""What an item of that size takes, padded and sealed; nobody looks at it where payloads are left out."""
+_PAYLOAD_BYTES: Final = 4168
+"""What each item takes, padded and sealed; nobody looks at it where payloads are left out."""
 _CHANGED: Final = 10
 _PAGE: Final = 1000
 _TARGET: Final = 1.3
@@ -154,7 +154,7 @@ def _measure(folder: Path, count: int, *, write: bool) -> dict[str, Measured]:
         write: write the catalog instead of sealing; then nothing is said of sealing.
     """
     home = Home(folder)
-    home.make(floor_bytes=256)
+    home.make()
     rows = write_tasks(folder / "source", count, _ITEM_BYTES)
     found = {}
     if write:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from labelvault.database import Database
@@ -104,8 +104,7 @@ class StatedItems:
         self._projects = _names(database, "projects", "project", rows.projects)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._strangers: list[tuple[str, bytes, bytes]] = []
-        grouped = groupby(rows, key=lambda row: (row.project, row.item))
-        found = ((*ids, _worst(group)) for ids, group in grouped)
+        found = rows.worst()
         while page := list(islice(found, _PAGE)):
             kinds = _kinds(database, [item for _, item, _ in page])
             for project, item, verdict in page:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
-from itertools import pairwise, takewhile
+from itertools import groupby, pairwise, takewhile
 from typing import Annotated, Final
 
 from labelvault.ledger.entries import Entry, Released, Sealed, Version
@@ -195,19 +195,30 @@ class Verdicts:
         those = takewhile(lambda kept: kept[_ITEM] == item, map(self._sealed.__getitem__, range(place, end)))
         return [self._row(kept) for kept in those]
 
-    def _row(self, kept: bytes) -> VersionVerdict:
+    def worst(self) -> Iterator[tuple[bytes, bytes, str]]:
+        """Yield (project, item, verdict) of each item: the worst of its versions, as one may hold what another held."""
+        for (project, item), group in groupby(self._sealed, key=lambda kept: (kept[_PROJECT], kept[_ITEM])):
+            yield project, item, min(map(self._verdict, group), key=VERDICTS.index)
+
+    def _verdict(self, kept: bytes) -> str:
         key = kept[_KEY]
-        sealed_at = from_ms(int.from_bytes(kept[_AT_MS], "big"))
-        shown = self._exposures.get(key, ())
+        return _verdict(_sealed_at(kept), self._exposures.get(key, ()), self._marks.get(key, 0), self._window)
+
+    def _row(self, kept: bytes) -> VersionVerdict:
+        shown = self._exposures.get(kept[_KEY], ())
         return VersionVerdict(
             project=kept[_PROJECT],
             item=kept[_ITEM],
             version=int.from_bytes(kept[_VERSION], "big"),
-            sealed_at=sealed_at,
-            verdict=_verdict(sealed_at, shown, self._marks.get(key, 0), self._window),
+            sealed_at=_sealed_at(kept),
+            verdict=self._verdict(kept),
             tasks=len({exposure.task for exposure in shown}),
             intervals=_intervals(shown) if shown else (),
         )
+
+
+def _sealed_at(kept: bytes) -> datetime:
+    return from_ms(int.from_bytes(kept[_AT_MS], "big"))
 
 
 def _key(item: bytes, version: int) -> bytes:
@@ -284,22 +295,3 @@ def _joined(one: Interval, other: Interval) -> Interval:
         since=min(one.since, other.since),
         until=max(one.until, other.until),
     )
-
-
-def worst(found: Iterable[VersionVerdict]) -> Iterator[tuple[bytes, bytes, str]]:
-    """Yield (project, item, verdict) of each item: the worst of its versions, as one may hold what another held.
-
-    Args:
-        found: from `verdicts`, in its order.
-    """
-    current: tuple[bytes, bytes] | None = None
-    rank = len(VERDICTS)
-    for each in found:
-        name = (each.project, each.item)
-        if name != current:
-            if current is not None:
-                yield (*current, VERDICTS[rank])
-            current, rank = name, len(VERDICTS)
-        rank = min(rank, VERDICTS.index(each.verdict))
-    if current is not None:
-        yield (*current, VERDICTS[rank])

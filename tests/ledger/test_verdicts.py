@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from labelvault.ledger.entries import Entry, Released, Sealed
 from labelvault.ledger.exposure import open_items
-from labelvault.ledger.verdicts import MAX_INTERVALS, VERDICTS, VersionVerdict, Window, verdicts, worst
+from labelvault.ledger.verdicts import MAX_INTERVALS, VERDICTS, Verdicts, VersionVerdict, Window, verdicts
 from labelvault.wire.schema import decode_record, encode_record
 from tests.ledger.test_exposure import ADA, BEN, DESK, END, GUIDE, OTHER, START, TASK, at, closed, released, revoked
 
@@ -119,13 +119,13 @@ def test_only_the_asked_project_is_stated() -> None:
 
 def test_earlier_versions_are_part_of_an_items_verdict() -> None:
     """A new version that nobody opened does not hide that the old one was."""
-    rows = found(sealed(), released(1, 0), sealed(version=2, minutes=200), sealed(OTHER))
+    rows = Verdicts([sealed(), released(1, 0), sealed(version=2, minutes=200), sealed(OTHER)], WINDOW)
     assert [(row.item, row.version, row.verdict) for row in rows] == [
         (OTHER, 1, "never-opened"),
         (TASK, 1, "exposed"),
         (TASK, 2, "never-opened"),
     ]
-    assert list(worst(rows)) == [(PROJECT, OTHER, "never-opened"), (PROJECT, TASK, "exposed")]
+    assert list(rows.worst()) == [(PROJECT, OTHER, "never-opened"), (PROJECT, TASK, "exposed")]
 
 
 STEPS = st.lists(
