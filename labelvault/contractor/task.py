@@ -170,6 +170,8 @@ class Task:
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
+                # Of a renewal that is under way: its lease may be made and recorded, and nobody is to open it.
+                self._key = NextKey()
                 self._leases.closed("best-effort")
 
     def __reduce__(self) -> NoReturn:

@@ -16,6 +16,8 @@ from labelvault.client import Limits
 from labelvault.contractor import Approving, Contractor, Opening, Task
 from labelvault.contractor.clock import Deadline, elapsed_s
 from labelvault.contractor.worker import Worker
+from labelvault.crypto.hpke import SEED_BYTES, OneTimeKey
+from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import (
     DeniedError,
     LabelVaultError,
@@ -25,8 +27,10 @@ from labelvault.errors import (
     RequestTimeoutError,
 )
 from labelvault.ledger.entries import ReceiptEntry, Released
-from labelvault.wire.frame import Signed, open_frame
+from labelvault.story.simulator.memory import bytes_held
+from labelvault.wire.frame import Signed, open_frame, parse_frame
 from labelvault.wire.messages import LeaseOuter, OpenRequest
+from labelvault.wire.schema import decode_record
 from tests.contractor.test_begin import shown
 from tests.world import DAY, MINUTE, TASK, World, wait_gone, write_file
 
@@ -257,6 +261,26 @@ def test_C4_a_close_gives_up_a_renewal_that_is_on_its_way(world: World) -> None:
     world.issuer().answer()
     assert released(world) == 2
     assert live_leases(world) == []
+
+
+def test_G3_a_close_forgets_the_key_of_a_renewal_that_is_on_its_way(world: World) -> None:
+    """Its lease was made and went by; who keeps the closed task, or takes its process's memory, can't open it."""
+    me, _ = world.worker(limits=limits())
+    task, asked = here(world, me), list[bytes]()
+
+    def lossy(data: bytes) -> None:
+        asked.append(decode_record(OpenRequest, parse_frame(data).body).one_time_key)
+        assert world.issuer().handle(data) is not None
+
+    def held() -> bool:
+        seeds = [data for data in bytes_held([me, task]) if len(data) == SEED_BYTES]
+        return any(OneTimeKey(SecretBytes(seed)).public_key in asked for seed in seeds)
+
+    with pytest.raises(RequestTimeoutError):
+        task.renew(exchange=lossy)
+    assert held()
+    task.close()
+    assert not held()
 
 
 def test_a_lease_that_is_over_is_not_renewed(world: World) -> None:
