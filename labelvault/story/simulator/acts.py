@@ -22,7 +22,7 @@ from labelvault.wire.ahead import PrekeyBundle
 from labelvault.wire.frame import frame_hash, parse_frame
 from labelvault.wire.framefile import pack_frames, unpack_frames
 from labelvault.wire.ids import ClientId, contractor_mailbox, issuer_mailbox, prekey_lease_id
-from labelvault.wire.messages import OpenRequest
+from labelvault.wire.messages import Lease, OpenRequest
 from labelvault.wire.presence import Approval, ApprovalRequest
 from labelvault.wire.schema import decode_record
 
@@ -71,6 +71,7 @@ class Acts:
         anew: whether what was issued last was new.
         offered: files of prekeys, by device.
         issued: files of leases, by device.
+        wrong: what the rules said where an issuer gave another answer.
         approvals: cosignatures that phones gave.
         copies: what a device held when its home was copied.
         backups: what a client knew when it was backed up.
@@ -84,6 +85,7 @@ class Acts:
     anew: bool = False
     offered: dict[str, list[bytes]] = field(default_factory=dict)
     issued: dict[str, list[bytes]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
     approvals: list[bytes] = field(default_factory=list)
     copies: dict[str, Held] = field(default_factory=dict)
     backups: dict[str, Books] = field(default_factory=dict)
@@ -91,17 +93,24 @@ class Acts:
     # The post
 
     def passes(self, lab: Lab) -> None:
-        """An issuer takes what waits for it; so do the rules."""
-        world = self.world
-        for _, data in world.hosts[lab.name].waiting(issuer_mailbox(ClientId(lab.id))):
+        """An issuer takes what waits for it; so do the rules, and both give the same answers."""
+        world, host = self.world, self.world.hosts[lab.name]
+        expected: dict[bytes, bool] = {}
+        boxes: set[bytes] = set()
+        for _, data in host.waiting(issuer_mailbox(ClientId(lab.id))):
             self.delivered.append(data)
-            try:
+            with suppress(FormatError):
                 why = world.rules.arrives(lab.id, data, world.clock())
-            except FormatError:
-                continue
-            if why is not None:
-                self.decided[frame_hash(data)] = why
+                if why is not None:
+                    self.decided[frame_hash(data)] = why
+                    expected[frame_hash(data)] = not why
+                    boxes.add(contractor_mailbox(ClientId(lab.id), parse_frame(data).signer))
+        for box in boxes:
+            host.lose(box)
         lab.issuer.answer()
+        answers = [parse_frame(data) for box in boxes for _, data in host.waiting(box)]
+        found = {answered(frame): frame.type == Lease.TYPE for frame in answers}
+        self.wrong += [f"{self.decided[of]!r} by the rules" for of, lease in expected.items() if found.get(of) != lease]
 
     def delivers(self, lab: Lab, data: bytes) -> None:
         """Something reaches an issuer's mailbox, and the issuer."""

@@ -149,6 +149,7 @@ class Device:
     Attributes:
         me: the facade.
         tasks: that are on the screen.
+        closed: that were, as far as the program still has them.
         orphans: leases of tasks that a crash left open on record.
     """
 
@@ -158,6 +159,7 @@ class Device:
     clock: OwnClock
     phone: PresenceDevice | None = None
     tasks: list[Task] = field(default_factory=list)
+    closed: list[Task] = field(default_factory=list)
     orphans: list[bytes] = field(default_factory=list)
     me: Contractor = field(init=False)
 
@@ -173,6 +175,7 @@ class Device:
     def restart(self) -> None:
         """End the process, with all that is in its memory, and start it anew."""
         self.tasks.clear()
+        self.closed.clear()
         self.me.close()
         self.me = Contractor(self.home, self.identity, self.clock)
 

@@ -234,9 +234,9 @@ class Rules:
         return self._allowed(books, request.grant_hash, request.item, now, request.replaces)
 
     def _is_present(self, frame: Frame, request: OpenRequest, now: datetime) -> bool:
-        """Whether the phone approved this very body for this desk, a moment ago."""
-        at = self._approved.get(frame.signer + frame.body)
-        return at is not None and request.approved_at is not None and now - request.approved_at <= _APPROVAL_AGE
+        """Whether a person approved this very body for this desk, at the time that it names, a moment ago."""
+        said, named = self._approved.get(frame.signer + frame.body), request.approved_at
+        return said is not None and named is not None and abs(named - said) <= _SKEW and now - named <= _APPROVAL_AGE
 
     def _allowed(self, books: Books, grant: bytes, task: bytes, now: datetime, replaces: bytes | None) -> str:
         terms = books.grants[grant]

@@ -29,7 +29,7 @@ def rob(world: Simulator, device: Device, *, alive: bool) -> None:
         if path.is_file():
             world.thief.takes_file(path.read_bytes(), PASSPHRASE.encode())
     if alive:
-        world.thief.takes_memory([device.me, *device.tasks, *frames_of_contractors()])
+        world.thief.takes_memory([device.me, *device.tasks, *device.closed, *frames_of_contractors()])
     world.rules.stolen(device.name, alive=alive)
 
 
@@ -90,8 +90,8 @@ class Crook:
         Args:
             device: whose identity was stolen.
             task: its id.
-            approval: at a desk with a phone: `none`; `person`, who is asked and says yes; `phone`, which was stolen;
-                `old`, an approval of something else.
+            approval: at a desk with a phone: `none`; `person`, who is asked and says yes; `ahead`, the same, but dated
+                for when it will be used; `phone`, which was stolen; `old`, an approval of something else.
             waits: how long he keeps the signed request.
 
         Returns:
@@ -117,11 +117,13 @@ class Crook:
         membership = device.me.memberships()[0]
         request = make_request(membership, identity, task, key, now)
         record = replace(request.message, expires_at=now + _PATIENT)
+        if approval == "ahead":
+            record = replace(record, at=now + _PATIENT, expires_at=now + 2 * _PATIENT)
         if approval == "none" or device.phone is None:
             return sign_message(record, identity)
-        record = replace(record, approved_at=now)
+        record = replace(record, approved_at=now + _PATIENT if approval == "ahead" else now)
         cosignature = b""
-        if approval == "person":
+        if approval in ("person", "ahead"):
             way = DirectDevice(lambda data: self.acts.asked(device, data))
             try:
                 cosignature = ask_device(record, membership, identity, way, now)

@@ -148,6 +148,7 @@ class Simulator:
     def dropped(self, device: Device, task: Task) -> None:
         """A task was closed, or has closed itself."""
         device.tasks.remove(task)
+        device.closed.append(task)
         self.rules.closed(device.name, task, set(self.leases_of.pop(task)))
 
     def look(self) -> None:
