@@ -121,7 +121,20 @@ class SealedReader:
         """
         if offset < 0 or length < 0:
             raise FormatError("a range has neither a negative offset nor a negative length")
-        return self._range(offset, length, self._leaf)
+        return b"".join(self._range(offset, length, self._leaf))
+
+    def read_into(self, offset: int, target: memoryview) -> int:
+        """As `read_range`, but write to the beginning of `target`; return how many bytes.
+
+        What an error leaves in it is content from `offset` on, or what was there before.
+        """
+        at = 0
+        for piece in self._range(offset, len(target), self._leaf):
+            target[at : at + len(piece)] = piece
+            at += len(piece)
+            # No name for it when the next one fails: a traceback may be logged with its locals.
+            del piece
+        return at
 
     def pieces(self, ahead: Ahead = nullcontext) -> Iterator[bytes]:
         """Yield the whole content, 1 MiB at a time, in order; each leaf is fetched once.
@@ -136,7 +149,7 @@ class SealedReader:
         with ahead(map(self._checked_leaf, range(len(self._leaves)))) as coming:
             leaf = _InOrder(coming, self._checked_leaf).leaf
             for offset in range(0, max(self.size, 1), LEAF_BYTES):
-                yield self._range(offset, LEAF_BYTES, leaf)
+                yield b"".join(self._range(offset, LEAF_BYTES, leaf))
 
     def file(self) -> io.BufferedReader:
         """Return the content as a seekable binary file; any number of them, each with a position of its own.
@@ -163,7 +176,7 @@ class SealedReader:
             self._guard()
         return self._opener
 
-    def _range(self, offset: int, length: int, leaf: "_Leaf") -> bytes:
+    def _range(self, offset: int, length: int, leaf: "_Leaf") -> Iterator[bytes]:
         opener = self._live()
         end = min(offset + length, self.size)
         if end == self.size and not self._padding_checked:
@@ -171,8 +184,8 @@ class SealedReader:
                 raise DecryptionError("decryption failed")
             self._padding_checked = True
         if offset >= end:
-            return b""
-        return b"".join(self._plaintext(opener, self._start + offset, self._start + end, leaf))
+            return iter(())
+        return self._plaintext(opener, self._start + offset, self._start + end, leaf)
 
     def _head(self, opener: ChunkOpener) -> tuple[Metadata, int] | None:
         whole = opener.plaintext_bytes
@@ -291,7 +304,7 @@ class _ContentFile(io.RawIOBase):
         # Whatever was buffered above is lost with an error, so reading on would skip it unnoticed.
         self._error = LeaseError("an earlier read of this file was cut short; seek to go on")
         try:
-            data = self._reader.read_range(self._position, len(buffer))
+            size = self._reader.read_into(self._position, memoryview(buffer))
         except BaseException as error:
             # The buffer may hold what was read before, and a traceback may be logged with its locals.
             del buffer
@@ -299,9 +312,8 @@ class _ContentFile(io.RawIOBase):
                 self._error = error
             raise
         self._error = None
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        self._position += size
+        return size
 
     def _check_open(self) -> None:
         if self.closed:
