@@ -18,7 +18,7 @@ from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.ranges import SealedReader
 from labelvault.envelope.stream import seal_stream
-from labelvault.pipeline import Writer, ahead, read_ahead
+from labelvault.pipeline import Writer, ahead
 from labelvault.wire.items import ITEM_FORMAT, ItemHeader, parse_header
 
 MIB: Final = 1024 * 1024
@@ -115,12 +115,11 @@ def seal_file(folder: Path) -> float:
     found: dict[str, str] = {}
 
     def sealing(source: Any, target: Any) -> None:
-        with read_ahead(source) as content:
-            sealed = seal_stream(header, metadata, content, os.fstat(source.fileno()).st_size, floor_bytes=4096)
-            writer = Writer(target.fileno())
-            with ahead(sealed) as pieces:
-                for piece in pieces:
-                    writer.write(piece)
+        sealed = seal_stream(header, metadata, source, os.fstat(source.fileno()).st_size, floor_bytes=4096)
+        writer = Writer(target.fileno())
+        with ahead(sealed.pieces(ahead)) as pieces:
+            for piece in pieces:
+                writer.write(piece)
         found["header"], found["leaves"] = sealed.header.hex(), b"".join(sealed.leaves).hex()
         found["digest"], found["dek"] = sealed.digest.hex(), sealed.dek.reveal().hex()
 

@@ -1,7 +1,6 @@
 """Making pieces ahead: the same pieces in order, faults where they belong, and no thread left behind."""
 
 import errno
-import io
 import os
 import threading
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labelvault.pipeline import Writer, ahead, read_ahead
+from labelvault.pipeline import Writer, ahead
 
 MIB = 1024 * 1024
 
@@ -57,17 +56,24 @@ def test_whoever_stops_early_stops_the_making() -> None:
     assert alive() == 0
 
 
-@pytest.mark.parametrize("size", [0, 1, MIB, 3 * MIB + 7])
-def test_a_source_read_ahead_gives_what_it_holds(size: int) -> None:
-    """In reads of any size."""
-    content = bytes(number % 251 for number in range(251)) * (size // 251 + 1)
-    content = content[:size]
-    with read_ahead(io.BytesIO(content)) as source:
-        found = b""
-        while data := source.read(100_000):
-            found += data
-        assert source.read(1) == b""
-    assert found == content
+def test_what_makes_its_pieces_out_of_a_threads_ends_that_too() -> None:
+    """Stopped early or failing, a chain of threads is gone when the outer block is left, whoever still knows it."""
+
+    def through(fails: bool) -> Iterator[int]:
+        with ahead(range(50)) as inner:
+            for number in inner:
+                if fails and number == 2:
+                    raise OSError("injected")
+                yield number
+
+    kept = through(False)
+    with ahead(kept) as pieces:
+        assert next(pieces) == 0
+    assert alive() == 0
+    with pytest.raises(OSError, match="injected") as caught, ahead(through(True)) as pieces:
+        list(pieces)
+    assert alive() == 0
+    del caught
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from labelvault.envelope.digest import payload_leaves
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.stream import seal_stream
 from labelvault.errors import RelayError, TamperedError
-from labelvault.pipeline import ahead, read_ahead
+from labelvault.pipeline import ahead
 from labelvault.relay.protocol import Relay
 from labelvault.wire.items import LEAF_BYTES, ItemHeader
 from labelvault.wire.schema import encode_record
@@ -54,14 +54,13 @@ def seal_as_stream(
         StoreError, RelayError: catalog or vault failed.
         TamperedError: the vault does not give back what was sealed, where `target` asks for that.
     """
-    # One thread reads and hashes the source, one seals and hashes the leaves, and this one hands over to the vault.
-    with read_ahead(content) as reading:
-        sealed = seal_stream(header, metadata, reading, metadata.size, floor_bytes=target.floor_bytes)
-        new = NewVersion(source, header, batch_id(target, source), encode_record(metadata), sealed.payload_bytes)
-        with target.database.transaction():
-            reserve(target, [new])
-        with ahead(sealed) as pieces:
-            leaves = target.relay.put_stream(sealed.header, sealed.payload_bytes, pieces, new.queue)
+    sealed = seal_stream(header, metadata, content, metadata.size, floor_bytes=target.floor_bytes)
+    new = NewVersion(source, header, batch_id(target, source), encode_record(metadata), sealed.payload_bytes)
+    with target.database.transaction():
+        reserve(target, [new])
+    # One thread reads, hashes and seals the source, one hashes what was sealed, and this one hands it to the vault.
+    with ahead(sealed.pieces(ahead)) as pieces:
+        leaves = target.relay.put_stream(sealed.header, sealed.payload_bytes, pieces, new.queue)
     if leaves != sealed.leaves:
         raise RelayError("the vault has stored other bytes than it was given")
     if target.read_back:

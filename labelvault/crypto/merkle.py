@@ -18,24 +18,22 @@ _COPIED_BYTES: Final = 64 * 1024
 """Up to here, prefix and data in one piece are hashed faster than in two; above, the copy costs more."""
 
 
-class HashedLeaf(bytes):
-    """A leaf's bytes that keep their hash, so that one process that needs it at several places computes it once.
+class Leaf(bytes):
+    """A leaf's bytes that keep their hash once it was computed, so that all of one process who need it compute it once.
 
     Bytes don't change, so neither does the hash. What crosses a process is plain bytes again, and is hashed anew.
     """
 
-    _hash: bytes
-
-    def __new__(cls, data: bytes | memoryview) -> "HashedLeaf":
-        """Copy and hash."""
-        made = super().__new__(cls, data)
-        made._hash = _hashed(made)
-        return made
+    _hash: bytes | None = None
 
 
 def leaf_hash(data: bytes) -> bytes:
     """Return the 32-byte hash of a leaf that holds `data`."""
-    return data._hash if type(data) is HashedLeaf else _hashed(data)
+    if type(data) is not Leaf:
+        return _hashed(data)
+    if data._hash is None:
+        data._hash = _hashed(data)
+    return data._hash
 
 
 def _hashed(data: bytes) -> bytes:

@@ -1,19 +1,21 @@
 """Sealing content of any size in constant memory (docs/spec.md, section 5); the bytes are as `seal_item` makes them.
 
-AES-256-GCM takes about a quarter of the time of SHA-256, so both are done in one thread. Whoever hashes the source
-does that in another one (`labelvault.pipeline`).
+AES-256-GCM takes about a quarter of the time of SHA-256: hashing has a thread of its own if whoever seals gives it one
+(`labelvault.pipeline`).
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Final, NoReturn, Protocol
 
 from labelvault.crypto import aead
-from labelvault.crypto.merkle import HashedLeaf, leaf_hash
+from labelvault.crypto.merkle import Leaf, leaf_hash
 from labelvault.crypto.random import random_bytes
 from labelvault.crypto.secret import SecretBytes
 from labelvault.envelope.digest import item_digest
 from labelvault.envelope.metadata import MAX_STREAM_BYTES, Metadata
 from labelvault.envelope.padding import padded_size
+from labelvault.envelope.ranges import Ahead
 from labelvault.envelope.seal import payload_context, sealed_head
 from labelvault.errors import FormatError
 from labelvault.wire.items import LEAF_BYTES, ItemHeader
@@ -75,12 +77,26 @@ class SealedStream:
         return self._digest
 
     def __iter__(self) -> Iterator[bytes]:
+        """Yield the payload's pieces: 1 MiB each, the last one shorter; see `pieces`."""
+        return self.pieces()
+
+    def pieces(self, ahead: Ahead = nullcontext) -> Iterator[bytes]:
         """Yield the payload's pieces: 1 MiB each, the last one shorter.
+
+        Args:
+            ahead: lends the pieces before they are hashed, so that another thread may seal them.
 
         Raises:
             FormatError: the source holds fewer or more bytes than it should; or this was iterated before, which would
                 seal twice under one DEK [F10]. Whatever the source raises goes through.
         """
+        with ahead(self._sealed()) as coming:
+            for leaf in coming:
+                self._leaves.append(leaf_hash(leaf))
+                yield leaf
+        self._digest = item_digest(self.header, self.payload_bytes, self._leaves)
+
+    def _sealed(self) -> Iterator[bytes]:
         head, self._head = self._head, None
         if head is None:
             raise FormatError("an item is sealed once")
@@ -92,18 +108,17 @@ class SealedStream:
         while left:
             ready.take(sealer, self._read(min(left, _READ_BYTES)))
             left -= min(left, _READ_BYTES)
-            yield from self._whole_leaves(ready)
+            yield from ready.leaves()
         # Looked for before the last piece is yielded, so that who stores pieces never has them all.
         if self._source.read(1):
             raise FormatError(f"the source holds more than its {self._content_bytes} bytes")
         for size in self._padding(len(head)):
             ready.take(sealer, _ZEROS[:size])
-            yield from self._whole_leaves(ready)
+            yield from ready.leaves()
         ready.end(sealer)
-        yield from self._whole_leaves(ready)
+        yield from ready.leaves()
         if ready.filled:
-            yield self._leaf(ready)
-        self._digest = item_digest(self.header, self.payload_bytes, self._leaves)
+            yield ready.cut()
 
     def _padding(self, head_bytes: int) -> Iterator[int]:
         left = aead.opened_size(self.payload_bytes) - head_bytes - self._content_bytes
@@ -124,16 +139,6 @@ class SealedStream:
             del found, parts, whole
             raise FormatError(f"the source does not hold {self._content_bytes} bytes")
         return whole
-
-    def _whole_leaves(self, ready: "_Ready") -> Iterator[bytes]:
-        while ready.filled >= LEAF_BYTES:
-            yield self._leaf(ready)
-
-    def _leaf(self, ready: "_Ready") -> bytes:
-        # Whoever stores it in this process needs its hash, too.
-        leaf = ready.cut()
-        self._leaves.append(leaf_hash(leaf))
-        return leaf
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("streams are not pickled or copied")
@@ -156,10 +161,16 @@ class _Ready:
         self._bytes[self.filled : self.filled + len(last)] = last
         self.filled += len(last)
 
-    def cut(self) -> HashedLeaf:
+    def leaves(self) -> Iterator[Leaf]:
+        """Take all whole leaves off the front."""
+        while self.filled >= LEAF_BYTES:
+            yield self.cut()
+
+    def cut(self) -> Leaf:
         """Take a leaf off the front, or what is there if it is less."""
         size = min(self.filled, LEAF_BYTES)
-        leaf = HashedLeaf(self._bytes[:size])
+        # Whoever stores it in this process needs its hash, too.
+        leaf = Leaf(self._bytes[:size])
         self.filled -= size
         self._bytes[: self.filled] = self._bytes[size : size + self.filled]
         return leaf

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from labelvault.crypto.merkle import EMPTY_ROOT, HashedLeaf, leaf_hash, merkle_root, node_hash
+from labelvault.crypto.merkle import EMPTY_ROOT, Leaf, leaf_hash, merkle_root, node_hash
 
 # github.com/transparency-dev/merkle, testonly/constants.go; certificate-transparency's tests have the same.
 LEAF_INPUTS = [
@@ -76,22 +76,25 @@ def test_a_leaf_has_one_hash_however_it_is_computed(size: int) -> None:
     data = bytes(number % 251 for number in range(size))
     expected = hashlib.sha256(b"\0" + data).digest()
     assert leaf_hash(data) == expected
-    assert leaf_hash(HashedLeaf(data)) == expected
-    assert leaf_hash(HashedLeaf(memoryview(bytearray(data)))) == expected
-    assert leaf_hash(bytes(memoryview(HashedLeaf(data)))) == expected
+    leaf = Leaf(data)
+    assert leaf_hash(leaf) == expected
+    assert leaf_hash(leaf) is leaf_hash(leaf)
+    assert leaf_hash(Leaf(memoryview(bytearray(data)))) == expected
+    assert leaf_hash(bytes(memoryview(Leaf(data)))) == expected
 
 
-def test_what_is_cut_or_made_of_a_hashed_leaf_has_a_hash_of_its_own() -> None:
+def test_what_is_cut_or_made_of_a_leaf_has_a_hash_of_its_own() -> None:
     """The kept hash is of the whole leaf alone: a part, a sum or a changed copy of it is hashed anew."""
-    whole = HashedLeaf(b"a leaf of some bytes")
+    whole = Leaf(b"a leaf of some bytes")
+    assert leaf_hash(whole) == hashlib.sha256(b"\0a leaf of some bytes").digest()
     for other in (whole[:-1], whole[1:], whole + b"x", whole.replace(b"a", b"b"), whole * 2, b"".join((whole, whole))):
         assert leaf_hash(other) == hashlib.sha256(b"\0" + other).digest()
 
 
-def test_a_hashed_leaf_keeps_no_view_of_what_it_was_made_of() -> None:
+def test_a_leaf_keeps_no_view_of_what_it_was_made_of() -> None:
     """Bytes and hash are those of the moment, whatever becomes of the buffer."""
     buffer = bytearray(b"sealed")
-    leaf = HashedLeaf(memoryview(buffer))
+    leaf = Leaf(memoryview(buffer))
     buffer[:] = b"others"
     assert leaf == b"sealed"
     assert leaf_hash(leaf) == hashlib.sha256(b"\0sealed").digest()
