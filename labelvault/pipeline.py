@@ -7,9 +7,11 @@ in cryptography 50; it takes a quarter of the time of SHA-256.) Memory stays fla
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 _OUT_BYTES: Final = 8 * 1024 * 1024
@@ -28,6 +30,9 @@ def ahead(pieces: Iterable[T]) -> Iterator[Iterator[T]]:
     Args:
         pieces: iterated in the thread alone, one piece at a time.
     """
+    # Loaded here, with the logging that comes along: most processes make nothing ahead.
+    from concurrent.futures import ThreadPoolExecutor
+
     source = iter(pieces)
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="labelvault-ahead") as maker:

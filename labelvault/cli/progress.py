@@ -4,14 +4,17 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from labelvault.cli.output import Output, size
-from labelvault.client import Progress
+
+if TYPE_CHECKING:
+    # A contractor's commands show their progress too, and have none of the client's code.
+    from labelvault.client import Progress
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _EVERY_S: Final = 0.5
@@ -32,7 +35,7 @@ class View:
         self._bar = bar
 
     @contextmanager
-    def showing(self, what: str) -> Iterator[Callable[[Progress], None] | None]:
+    def showing(self, what: str) -> Iterator["Callable[[Progress], None] | None"]:
         """Show progress until the block ends; gives what is to be called, or nothing where nobody looks.
 
         Args:
@@ -47,11 +50,11 @@ class View:
             yield None
 
     @property
-    def _told(self) -> Callable[[Progress], None]:
+    def _told(self) -> "Callable[[Progress], None]":
         started = time.monotonic()
         last = -_EVERY_S
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: "Progress") -> None:
             nonlocal last
             now = time.monotonic()
             if now - last < _EVERY_S and progress.done < progress.total:
@@ -73,7 +76,7 @@ class View:
         return tell
 
     @contextmanager
-    def _drawn(self, what: str) -> Iterator[Callable[[Progress], None]]:
+    def _drawn(self, what: str) -> Iterator["Callable[[Progress], None]"]:
         columns = (
             TextColumn(what),
             BarColumn(),
@@ -85,7 +88,7 @@ class View:
         with Bar(*columns, console=self._out.progress_console, transient=True) as bar:
             task = bar.add_task(what, total=None, rate="", items="")
 
-            def draw(progress: Progress) -> None:
+            def draw(progress: "Progress") -> None:
                 items = f"{progress.done}/{progress.total}"
                 if not progress.total_bytes:
                     bar.update(task, completed=progress.done, total=progress.total, items=items)
@@ -102,7 +105,7 @@ class View:
             yield draw
 
 
-def _pace(progress: Progress, elapsed_s: float) -> tuple[float, float]:
+def _pace(progress: "Progress", elapsed_s: float) -> tuple[float, float]:
     """Return bytes a second so far, and seconds left if it goes on like that; of what has no bytes, by its items."""
     if not progress.total_bytes:
         return 0.0, elapsed_s / progress.done * (progress.total - progress.done) if progress.done else 0.0
@@ -111,10 +114,12 @@ def _pace(progress: Progress, elapsed_s: float) -> tuple[float, float]:
     return rate, left_bytes / rate if rate else 0.0
 
 
-def counted(told: Callable[[Progress], None] | None) -> Callable[[int, int], None] | None:
+def counted(told: "Callable[[Progress], None] | None") -> Callable[[int, int], None] | None:
     """Return what tells of work that is counted and moves no content: (done, in all)."""
     if told is None:
         return None
+    from labelvault.client import Progress
+
     return lambda done, total: told(Progress(done, total, 0, 0))
 
 

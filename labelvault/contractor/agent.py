@@ -18,8 +18,9 @@ from labelvault.contractor import agent_socket
 from labelvault.contractor.agent_rules import check_to_sign
 from labelvault.contractor.channel import receive, send
 from labelvault.contractor.clock import elapsed_s
-from labelvault.contractor.harden import Step, facts, harden
+from labelvault.contractor.harden import harden
 from labelvault.contractor.isolated import Isolated
+from labelvault.contractor.steps import Step, facts
 from labelvault.contractor.worker import begin_child, start_child
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import FormatError, KeystoreError, LabelVaultError

@@ -10,8 +10,8 @@ from typing import Any, Final
 from labelvault import errors
 from labelvault.contractor import agent_socket
 from labelvault.contractor.channel import receive, send
-from labelvault.contractor.harden import Step, steps_of
 from labelvault.contractor.isolated import Adopted, Isolated
+from labelvault.contractor.steps import Step, steps_of
 from labelvault.contractor.worker import Worker
 from labelvault.crypto.secret import SecretBytes
 from labelvault.crypto.verify import verify

@@ -20,14 +20,16 @@ from typing import Any, Final
 
 from labelvault.contractor.channel import error_facts, receive, send
 from labelvault.contractor.clock import Deadline
+from labelvault.contractor.display import DEFAULT_WIDTH
 from labelvault.contractor.fetching import ParentsItems, check_live, large_items, reader
-from labelvault.contractor.harden import confine_to, facts, harden
+from labelvault.contractor.harden import confine_to, harden
 from labelvault.contractor.membership import Membership, read_certificate, read_invite
 from labelvault.contractor.onetime import NextKey
 from labelvault.contractor.opening import lease_outer, open_lease, read_ahead_lease, read_lease
 from labelvault.contractor.output import OutputDirectory, filled
 from labelvault.contractor.parts import Opened, OpenedAs
-from labelvault.contractor.show import DEFAULT_WIDTH, render
+from labelvault.contractor.show import render
+from labelvault.contractor.steps import facts
 from labelvault.crypto.aead import KEY_BYTES, open_payload, seal_payload
 from labelvault.crypto.hpke import OneTimeKey, seal
 from labelvault.crypto.random import random_bytes

@@ -4,6 +4,9 @@ import re
 import unicodedata
 from typing import Final
 
+DEFAULT_WIDTH: Final = 78
+"""Columns of a terminal, where nobody says how many it has."""
+
 # Whole escape sequences (ECMA-48): control sequences; then strings (OSC, DCS, SOS, PM, APC) that end on the
 # same line; then two-character ones. A string without its end is not matched: dropping only its start keeps
 # what follows readable, where a terminal would swallow it.

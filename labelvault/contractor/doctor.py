@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from labelvault.contractor.agent_client import agent_status
-from labelvault.contractor.harden import SWAPPED, Step
 from labelvault.contractor.joining import Joined
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.records import OpeningLog, OpeningRecord
+from labelvault.contractor.steps import SWAPPED, Step
 from labelvault.contractor.worker import Worker
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import LabelVaultError

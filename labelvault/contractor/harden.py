@@ -10,13 +10,12 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from labelvault.contractor.confine import READING, REMOVING_FOLDERS, WRITING, no_calls, no_files, no_tcp
 from labelvault.contractor.output import OutputDirectory
-from labelvault.wire.codec import Value
+from labelvault.contractor.steps import SWAPPED, Step
 
 # linux/prctl.h, sys/mman.h, linux/capability.h
 _PR_SET_DUMPABLE: Final = 4
@@ -25,21 +24,6 @@ _MCL_CURRENT: Final = 1
 _MCL_FUTURE: Final = 2
 _MCL_ONFAULT: Final = 4
 _CAP_IPC_LOCK: Final = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step, and what came of it.
-
-    Attributes:
-        name: what it brings.
-        done: whether it holds now.
-        why: if not, why not.
-    """
-
-    name: str
-    done: bool
-    why: str = ""
 
 
 def harden(*, readable: bool = False, writes: bool | None = None) -> tuple[Step, ...]:
@@ -72,16 +56,6 @@ def confine_to(directory: OutputDirectory) -> Step:
             return no_files([*library, (folder, WRITING), (parent, REMOVING_FOLDERS)])
 
     return _tried(_FILES, only_there)
-
-
-def facts(steps: tuple[Step, ...]) -> list[Value]:
-    """Return steps as plain values, to tell another process; `steps_of` undoes it."""
-    return [[step.name, step.done, step.why] for step in steps]
-
-
-def steps_of(found: list[list[Any]]) -> tuple[Step, ...]:
-    """Return the steps that `facts` told."""
-    return tuple(Step(str(name), bool(done), str(why)) for name, done, why in found)
 
 
 def _tried(name: str, step: Callable[[], str]) -> Step:
@@ -150,7 +124,6 @@ def _library() -> Iterator[list[tuple[int, int]]]:
             os.close(descriptor)
 
 
-SWAPPED: Final = "its memory is not swapped"
 _FILES: Final = "no files but Python's own (Landlock)"
 _CALLS: Final = "no programs, connections or tracing (seccomp)"
 _STEPS: Final[tuple[tuple[str, Callable[[], str]], ...]] = (

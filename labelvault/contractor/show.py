@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from labelvault.contractor.display import safe_terminal_text
+from labelvault.contractor.display import DEFAULT_WIDTH, safe_terminal_text
 from labelvault.contractor.layout import MAX_LAID_OUT, Layout, Style, indented_json
 from labelvault.contractor.parts import Opened, OpenedPart
 
-DEFAULT_WIDTH: Final = 78
 _RULE: Final = "─"
 _DELIMITERS: Final = {"text/csv": ",", "text/tab-separated-values": "\t"}
 _JPEG_SIZES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -13,14 +13,14 @@ from typing import Any, Final
 from labelvault.contractor.answering import Answer
 from labelvault.contractor.approval import BY_MAILBOX, Approving
 from labelvault.contractor.channel import rebuilt, receive, send
+from labelvault.contractor.display import DEFAULT_WIDTH
 from labelvault.contractor.fetching import Items, hand_on
-from labelvault.contractor.harden import steps_of
 from labelvault.contractor.isolated import Isolated, Process
 from labelvault.contractor.membership import Membership
 from labelvault.contractor.outbox import SubmissionRecord
 from labelvault.contractor.parts import OpenedAs
 from labelvault.contractor.renewal import Leases, closed_with_both
-from labelvault.contractor.show import DEFAULT_WIDTH
+from labelvault.contractor.steps import steps_of
 from labelvault.contractor.submitting import Submit
 from labelvault.crypto.secret import SecretBytes
 from labelvault.errors import LabelVaultError, LeaseClosedError, LeaseError

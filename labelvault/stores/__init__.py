@@ -6,8 +6,6 @@ the vendor talks to one directly; the others go through `labelvault.relay`. May 
 """
 
 from labelvault.stores.base import Store
-from labelvault.stores.sqlite import SQLiteStore
-from labelvault.stores.sqlite_files import parse_sqlite_url
 
 __all__ = ["Store", "open_store"]
 
@@ -22,4 +20,8 @@ def open_store(url: str, *, create: bool) -> Store:
     Raises:
         StoreError: an unknown kind of URL, no store there, or one that can't be used.
     """
+    # Loaded here: who reaches a vault over HTTP, or opens what others fetch, has no need of a database.
+    from labelvault.stores.sqlite import SQLiteStore
+    from labelvault.stores.sqlite_files import parse_sqlite_url
+
     return SQLiteStore(parse_sqlite_url(url), create=create)

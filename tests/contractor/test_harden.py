@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from labelvault.contractor.harden import SWAPPED, Step, facts, harden, steps_of
+from labelvault.contractor.harden import harden
+from labelvault.contractor.steps import SWAPPED, Step, facts, steps_of
 from labelvault.contractor.worker import Worker
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardened on Linux")
