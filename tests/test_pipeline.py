@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +54,26 @@ def test_whoever_stops_early_stops_the_making() -> None:
 
     with ahead(endless()) as pieces:
         assert [next(pieces) for _ in range(3)] == [0, 1, 2]
-    assert len(made) <= 3 + 1
+    assert len(made) <= 3 + 2
     assert alive() == 0
+
+
+def test_after_a_fault_or_the_end_nothing_is_waited_for() -> None:
+    """Asking on gives nothing, as of any generator; and a program whose pieces nobody asks for any more still ends."""
+
+    def made() -> Iterator[int]:
+        yield 1
+        raise OSError("injected")
+
+    with ahead(made()) as pieces:
+        assert next(pieces) == 1
+        with pytest.raises(OSError, match="injected"):
+            next(pieces)
+        assert next(pieces, None) is None
+    with ahead(range(1)) as pieces:
+        assert [next(pieces, None) for _ in range(3)] == [0, None, None]
+    kept = "from labelvault.pipeline import ahead\nkept = ahead(iter(range(9)))\nnext(kept.__enter__())\n"
+    subprocess.run([sys.executable, "-c", kept], check=True, timeout=30)
 
 
 def test_what_makes_its_pieces_out_of_a_threads_ends_that_too() -> None:
