@@ -41,9 +41,9 @@ _NOT_COVERED: Final = """\
   What is recorded is eight acts on a small home, not every command. States of the same bytes are looked at once.
 - Two and three actors at once take turns at the borders of their transactions, over connections of one process. Races
   of processes are tests of their own; PostgreSQL is not there.
-- The mutator has seeds and knows forms; it is not guided by coverage (`python -m tests.assurance.guided` is, where
-  atheris is installed by hand, for as long as one lets it run). Pydantic, tomllib, the JSON of the standard
-  library, and pyarrow behind its process are tried through our own parsers only.
+- The mutator has seeds and knows forms, and is not guided by coverage; atheris is, for fewer inputs, and has builds for
+  Linux on x86-64 only. Pydantic, tomllib, the JSON of the standard library, and pyarrow behind its process are tried
+  through our own parsers only.
 - The world at random (`labelvault.story.simulator`) is one process: the memory that a thief takes there is what the
   contractor's objects reach, not its pages, so freed memory and what libraries keep are not in it; captures of real
   processes are `labelvault drill`'s, after chosen acts. Its devices open in their own process and not in a child of

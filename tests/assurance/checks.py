@@ -1,6 +1,6 @@
 """All checks, in the order of the table."""
 
-from tests.assurance import crashes, deciding, parsers, schedules, stateful, swaps, tampering, unchanged
+from tests.assurance import crashes, deciding, guided, parsers, schedules, stateful, swaps, tampering, unchanged
 from tests.assurance.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -12,4 +12,5 @@ CHECKS: tuple[Check, ...] = (
     *stateful.CHECKS,
     *crashes.CHECKS,
     *parsers.CHECKS,
+    *guided.CHECKS,
 )

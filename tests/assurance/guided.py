@@ -1,38 +1,52 @@
-"""`python -m tests.assurance.guided PARSER [libFuzzer options]`: fuzz one parser by coverage until something leaves it.
+"""Parsers, fuzzed by coverage: `guided_process` does it to one of them, in a process that ends at the first fault."""
 
-Needs atheris, which is in no lock file: install it into the environment by hand. It begins with the parser's corpus,
-and keeps what it finds in `build/fuzz/PARSER`.
-"""
-
-import importlib
+import importlib.util
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from random import Random
+
+from tests.assurance.check import Cases, Check, Counts
+from tests.assurance.parsers import PARSERS
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNS = 20_000
+"""Inputs of one case, so that starting the process weighs little."""
+_CASES = 50
+_TIMEOUT_S = 600
 
 
-def main(arguments: list[str]) -> int:
-    """Fuzz; returns only if it can't, or was told to end."""
-    try:
-        atheris: Any = importlib.import_module("atheris")
-    except ModuleNotFoundError:
-        print("atheris is not installed here; `make assurance-long` mutates without it", file=sys.stderr)  # noqa: T201
-        return 2
-    with atheris.instrument_imports(include=["labelvault"]):
-        from tests.assurance.parsers import CORPUS, PARSERS, judge
-    known = {parser.name: parser for parser in PARSERS}
-    if not arguments or arguments[0] not in known:
-        print(f"name a parser: {', '.join(known)}", file=sys.stderr)  # noqa: T201
-        return 2
-    parser = known[arguments[0]]
-    found = ROOT / "build" / "fuzz" / parser.name
-    found.mkdir(parents=True, exist_ok=True)
-    own = ["-max_len=65536", "-timeout=10", *arguments[1:], str(found), str(CORPUS / parser.name)]
-    atheris.Setup([sys.argv[0], *own], lambda data: judge(parser, data, measured=False))
-    atheris.Fuzz()
-    return 0
+def guided(place: Path) -> Cases:
+    """Each case is one process that fuzzes one parser."""
+
+    def attempt(number: int, rng: Random) -> None:
+        parser = PARSERS[number // _CASES]
+        options = [f"-runs={RUNS}", f"-seed={rng.randrange(1, 2**31)}", f"-artifact_prefix={place}/", "-verbosity=0"]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.assurance.guided_process", parser.name, f"--into={place}", *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    return Cases(attempt, len(PARSERS) * _CASES, RUNS)
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def no_fuzzer() -> str | None:
+    """Say why this can't run here."""
+    return None if importlib.util.find_spec("atheris") else "atheris has no build for this system"
+
+
+CHECKS = (
+    Check(
+        "parsers, by coverage",
+        "inputs that reach new code are changed further (libFuzzer): only a parser's own kinds of error leave it",
+        ("P1", "P4"),
+        guided,
+        Counts(1, 15, None),
+        no_fuzzer,
+    ),
+)
