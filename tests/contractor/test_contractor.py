@@ -3,16 +3,18 @@
 import base64
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from labelvault.client import Limits, Scope
-from labelvault.contractor import Contractor, joining
+from labelvault.contractor import Contractor, exchange, joining
 from labelvault.contractor import clock as clock_module
 from labelvault.contractor import contractor as module
 from labelvault.contractor import post as post_module
@@ -696,3 +698,39 @@ def test_messages_that_the_issuer_did_not_sign_do_not_stay(world: World) -> None
         me.open_task(world.task(), timeout_s=60).close()
     # The issuer may have acked the receipts meanwhile, and those wait for the next look.
     assert {parse_frame(data).type for _, data in relay.fetch(mailbox)} <= {"ack"}
+
+
+def test_an_answer_behind_other_messages_is_found_without_a_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits and is not the answer, such as the ack of the last close, holds nothing up.
+
+    It is taken with the first receipt, and the vault then has nothing to deliver that was read.
+    """
+    me, joined = world.worker()
+    relay, pauses = world.relay(), list[float]()
+    mailbox = contractor_mailbox(joined.client, me.public_key)
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+    relay.post(mailbox, b"junk")
+    with world.serving(), me.open_task(world.task(), timeout_s=60):
+        assert relay.fetch(mailbox) == []
+    assert pauses == []
+
+
+def test_an_opening_that_its_vault_heard_of_waits_for_nothing(world: World) -> None:
+    """The receipt is at the vault before the opening is on record, so nothing is queued; without a vault, it is."""
+    me, _ = world.worker()
+    issuer = world.issuer()
+    with me.open_task(world.task(), exchange=issuer.handle):
+        assert me._log.receipts_due() == []
+        assert [entry.state for entry in me.openings()] == ["open"]
+    vault = Path(world.vault.removeprefix("sqlite:///"))
+    away = vault.with_suffix(".away")
+    me._post.close()
+    vault.rename(away)
+    with pytest.raises(RelayError):
+        me.open_task(world.task("two"), exchange=issuer.handle)
+    away.rename(vault)
+    assert {entry.state for entry in me.openings()} == {"closed"}
+    assert len(me._log.receipts_due()) == 1
+    assert me.post_due_receipts() == 0

@@ -1,5 +1,6 @@
 """The issuer over real SQLite: replay, limits, receipts, renewal, floods, time, and what a swapped catalog gets."""
 
+import random
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from labelvault.contractor import Contractor
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.sign import SigningKey
 from labelvault.errors import ClockError, GrantExpiredError, GrantScopeError, StoreError
+from labelvault.issuer.authorize import asked
 from labelvault.issuer.service import Issuer
 from labelvault.ledger.entries import Denied, ReceiptEntry, Released, Revoked
 from labelvault.relay.local import LocalRelay
@@ -335,6 +337,39 @@ def test_limits_hold_one_by_one(world: World) -> None:
     names = iter(["one"])
     assert denial_code(ask()[1]) == "limit-total"
     assert len(entries(world, Released)) == 3
+
+
+def test_usage_is_what_counting_all_leases_gives(world: World) -> None:
+    """Through opening, renewing, closing, expiring and hours: the numbers say the same as a count of the rows."""
+    limits = Limits(max_open=40, max_total=60, per_hour=50, lease_ttl_s=600)
+    me, joined = world.worker(limits=limits)
+    other, other_joined = world.worker("ben", limits=limits)
+    issuer, drawn = world.issuer(), random.Random(8)
+    lived: list[tuple[Contractor, Signed[OpenRequest]]] = []
+    for step in range(60):
+        world.clock.advance(drawn.choice((timedelta(0), MS, MINUTE, 7 * MINUTE)))
+        who, grant = drawn.choice(((me, joined), (other, other_joined)))
+        renewed = drawn.choice([None, *(old.hash for owner, old in lived[-3:] if owner is who)])
+        request = world.ask(who, grant, world.task(), replaces=renewed)
+        if parse_frame(issuer.handle(request.data) or b"").type == Lease.TYPE:
+            lived.append((who, request))
+        if step % 3 == 0 and lived:
+            owner, old = drawn.choice(lived)
+            issuer.handle(world.receipt(owner, old))
+        now_ms = to_ms(world.clock())
+        for each in (joined, other_joined):
+            found = issuer._state.usage(asked(world.ask(who, grant, world.task())), each.grant, world.clock())
+            with closing(sqlite3.connect(world.client_db)) as db:
+                counted = db.execute(
+                    "SELECT count(*), coalesce(sum(issued_ms > ?), 0),"
+                    " coalesce(sum(slot_ended_ms IS NULL AND expires_ms > ?), 0) FROM leases WHERE grant_hash = ?",
+                    (now_ms - 3_600_000, now_ms, each.grant.hash),
+                ).fetchone()
+            assert (found.total_leases, found.released_last_hour, found.open_leases) == counted
+    assert len(lived) > 20
+    with closing(sqlite3.connect(world.client_db)) as db:
+        numbers = db.execute("SELECT number FROM leases WHERE grant_hash = ? ORDER BY number", (joined.grant.hash,))
+        assert [number for (number,) in numbers] == list(range(1, sum(who is me for who, _ in lived) + 1))
 
 
 def test_rate_counts_releases_less_than_an_hour_old(world: World) -> None:
