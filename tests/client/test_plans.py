@@ -12,8 +12,8 @@ from labelvault.vendor import Vault
 from labelvault.wire.ids import issuer_mailbox
 from tests.world import DAY, World
 
-FEW = {"b", "p", "queues"}
-"""Tables with a row a batch or project, by the names that queries give them; all else may have millions of rows."""
+FEW = {"b", "p", "queues", "contractors", "certificates", "grants"}
+"""Tables with a row a batch, project or grant, by the names that queries give them; others may have millions."""
 
 
 class Explaining(sqlite3.Connection):
@@ -87,6 +87,15 @@ def test_what_the_client_looks_up_is_searched_for(explained):
         project.batches,
     ):
         assert_along_indexes(plans_of(read))
+
+
+def test_what_is_stated_is_named_along_an_index(explained):
+    """Ledger, catalog and names: nothing is sorted, and each item is searched for or comes in its turn."""
+    lab = explained.open_client()
+    now = explained.clock()
+    steps = plans_of(lambda: list(lab.statement("all", now - DAY, now).items))
+    assert_along_indexes(steps)
+    assert any("sqlite_autoindex_items_2 (project=? AND source>?)" in step for step in steps)
 
 
 def test_a_part_of_what_the_vault_lists_is_read_along_an_index(explained):

@@ -1,5 +1,7 @@
 """Verdicts: each one by its own case, the worst wins, and a brute-force model of random histories."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,6 +128,21 @@ def test_earlier_versions_are_part_of_an_items_verdict() -> None:
         (TASK, 2, "never-opened"),
     ]
     assert list(rows.worst()) == [(PROJECT, OTHER, "never-opened"), (PROJECT, TASK, "exposed")]
+
+
+def test_a_version_that_nobody_opened_takes_little_memory() -> None:
+    """A million of them are to fit beside all else in 300 MiB; rows are made one by one."""
+    count = 20_000
+    entries = (sealed(number.to_bytes(16, "big")) for number in range(count))
+    tracemalloc.start()
+    try:
+        rows = Verdicts(entries, WINDOW)
+        assert sum(1 for _ in rows) == len(rows) == count
+        assert sum(1 for _ in rows.worst()) == count
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * count
 
 
 STEPS = st.lists(
