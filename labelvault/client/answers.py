@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from labelvault.crypto.hpke import OneTimeKey
 from labelvault.crypto.secret import SecretBytes
@@ -40,6 +40,9 @@ class CollectedAnswer:
     head: AnswerHead = field(repr=False)
     content: bytes = field(repr=False)
     file_name: str = field(repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("opened answers are not pickled or copied")
 
     def value(self) -> tuple[Any, bool]:
         """Return a JSON value or a text, and True; or None and False if the answer becomes a file, as large ones do."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from labelvault.client.columns import Row, row_source
 from labelvault.client.files import STREAM_ABOVE_BYTES, LargeFile, changed, open_regular
@@ -56,6 +56,9 @@ class SourceItem:
     def size(self) -> int:
         """Of the content, in bytes."""
         return len(self.content) if self.large is None else self.large.size
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a project's items are not pickled or copied")
 
 
 class ProjectFolder:

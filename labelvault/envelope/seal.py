@@ -7,7 +7,7 @@ the canonical header as context. One AEAD pass covers all, so neither kind, name
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NoReturn
 
 from labelvault.crypto import aead
 from labelvault.crypto.random import random_bytes
@@ -48,6 +48,9 @@ class OpenedItem:
     header: ItemHeader
     metadata: Metadata = field(repr=False)
     content: bytes = field(repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("opened items are not pickled or copied")
 
 
 def seal_item(
