@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from labelvault.contractor import confine, isolated
+from labelvault.contractor import confine, contractor, isolated
 from labelvault.contractor.confine import Instruction, program
 from labelvault.contractor.worker import Worker
+from labelvault.errors import TamperedError
 from tests.world import TASK, World
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="confined on Linux")
@@ -239,6 +240,28 @@ def test_what_takes_over_while_files_are_written_reaches_no_other_folder(
     assert sorted(path.name for path in place.iterdir()) == ["gone", "there"]
     opening.close()
     assert not (tmp_path / "out").exists()
+
+
+@linux_only
+def test_G12_a_confined_process_that_fails_removes_what_it_wrote(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, though it can remove nothing else: its parent, that would do it too, is kept from it."""
+    acts = (
+        "from labelvault.errors import TamperedError\n"
+        "real = child.write_parts\n"
+        "def write_parts(directory, opened):\n"
+        "    real(directory, opened)\n"
+        "    raise TamperedError('in the end')\n"
+        "child.write_parts = write_parts"
+    )
+    booted(monkeypatch, planted(tmp_path, acts))
+    monkeypatch.setattr(contractor, "erase_output", lambda *_: None)
+    me, _ = world.worker()
+    with world.serving(), pytest.raises(TamperedError, match="in the end"):
+        me.begin(world.task(), timeout_s=60, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [record.state for record in me.openings()] == ["closed"]
 
 
 @linux_only

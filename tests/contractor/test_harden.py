@@ -1,5 +1,6 @@
 """Hardening: what each step brings, measured from outside, and that what fails is named."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -79,6 +80,27 @@ def test_another_program_of_the_same_user_cannot_read_a_hardened_process(way: st
     """By its memory file, by copying, by tracing: without hardening each works, so the test can fail; root can."""
     assert _reads_its_child(way, hardened=False)
     assert not _reads_its_child(way, hardened=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_confinement_needs_no_rights() -> None:
+    """A process of a user who may do nothing takes all from itself that root's does, files included."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setuid(NOBODY)
+            lacking = [step.name for step in harden(writes=False) if not step.done and step.name != SWAPPED]
+            with contextlib.suppress(PermissionError):
+                os.close(os.open("/etc/passwd", os.O_RDONLY))
+                lacking.append("files")
+            os.write(writer, ("; ".join(lacking) or "none").encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reader, 1000) == b"none"
+    os.close(reader)
+    os.close(writer)
 
 
 def _dumps(code: str, folder: Path) -> bool:
