@@ -14,14 +14,12 @@ class Cases:
 
     Attributes:
         attempt: tries one; gets its number, and randomness that depends on nothing but seed, check and number.
-            Whatever it raises is a failure of the claim.
+            Whatever it raises is a failure of the claim. A case of many steps returns how many it tried.
         total: how many there are; None where there is no end of them.
-        tries: how much is tried in each: the steps of a walk, for example.
     """
 
-    attempt: Callable[[int, Random], None]
+    attempt: Callable[[int, Random], int | None]
     total: int | None = None
-    tries: int = 1
 
 
 @dataclass(frozen=True)

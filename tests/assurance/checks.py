@@ -1,6 +1,17 @@
 """All checks, in the order of the table."""
 
-from tests.assurance import crashes, deciding, guided, parsers, schedules, stateful, swaps, tampering, unchanged
+from tests.assurance import (
+    crashes,
+    deciding,
+    guided,
+    modelled,
+    parsers,
+    schedules,
+    stateful,
+    swaps,
+    tampering,
+    unchanged,
+)
 from tests.assurance.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -10,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     *deciding.CHECKS,
     *schedules.CHECKS,
     *stateful.CHECKS,
+    *modelled.CHECKS,
     *crashes.CHECKS,
     *parsers.CHECKS,
     *guided.CHECKS,

@@ -54,6 +54,10 @@ def build() -> dict[str, dict[str, bytes]]:
             made["header"][name] = bytes.fromhex(load(name).inputs["header"])
         if name.startswith("checkpoint_"):
             made["checkpoint"][name] = load(name).inputs["note"].encode()
+        if name.startswith("cosignature_"):
+            made["cosignature"][name] = load(name).inputs["note"].encode()
+        if name.startswith("extension_"):
+            made["extension"][name] = load(name).inputs["extension"].encode()
     _records(made)
     _texts(made)
     return {name: _few(files) for name, files in made.items()}

@@ -28,8 +28,10 @@ from labelvault.errors import (
 from labelvault.keys.keystore import read_keystore
 from labelvault.keys.prekeys import PrekeyFile
 from labelvault.ledger.checkpoint import claimed_checkpoint
+from labelvault.ledger.cosignature import cosignature_by, parse_cosigner_key
 from labelvault.ledger.entries import decode_entry, encode_entry
 from labelvault.ledger.export import claims, verify_export
+from labelvault.ledger.extension import Extension, parse_extension
 from labelvault.ledger.note import parse_verifier_key
 from labelvault.ledger.statement import read_statement, statement_frame
 from labelvault.relay.http_address import parse_address
@@ -47,6 +49,7 @@ from tests.assurance.check import Cases, Check, Counts
 from tests.assurance.mutate import Node, mutate_msgpack, mutate_text, tree_of
 from tests.ledger import test_export
 from tests.vectors import world
+from tests.vectors.form import load
 from tests.vectors.pure import pure_python
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -120,7 +123,12 @@ def _rows(name: str) -> Callable[[bytes], Any]:
     return parse
 
 
+def _proof(found: Extension) -> bytes:
+    return found.text().encode("utf-8", "surrogateescape")
+
+
 _LEDGER = (FormatError, LedgerError, SignatureError)
+_WITNESS = parse_cosigner_key(load("cosignature_valid").inputs["witness_key"])
 _RECORDS: tuple[tuple[type[Any], str], ...] = (
     (messages.Card, "card"),
     (messages.IssuerCertificate, "certificate"),
@@ -155,6 +163,8 @@ PARSERS = (
     Parser("keystore", lambda data: read_keystore("root", data), (KeystoreError,), text=True),
     Parser("ledger-entry", decode_entry, again=encode_entry),
     Parser("checkpoint", lambda data: claimed_checkpoint(_text(data)), text=True),
+    Parser("cosignature", lambda data: cosignature_by(_text(data), _WITNESS), _LEDGER, text=True),
+    Parser("extension", lambda data: parse_extension(_text(data)), again=_proof, text=True),
     Parser("verifier-key", lambda data: parse_verifier_key(_text(data)), (FormatError, SignatureError), text=True),
     Parser(
         "ledger-export",

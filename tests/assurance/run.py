@@ -74,11 +74,11 @@ def attempt(check: Check, place: Path, seed: int, numbers: Sequence[int]) -> Tal
     except Exception:  # noqa: BLE001 - a check that can't be prepared has failed
         return Tally(len(numbers), len(numbers), 0.0, [(-1, traceback.format_exc(limit=-4))])
     for number in numbers:
-        tally.tried += cases.tries
         try:
-            cases.attempt(number, randomness(seed, check.name, number))
+            tally.tried += cases.attempt(number, randomness(seed, check.name, number)) or 1
         # pytest's own failure is no Exception.
         except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever is raised breaks the claim
+            tally.tried += 1
             tally.failed += 1
             if len(tally.failures) < KEPT_FAILURES:
                 tally.failures.append((number, traceback.format_exc(limit=-4)))
