@@ -163,6 +163,74 @@ BREAKS = (
         "        reply_to(self._relay, self._client, [(0, request.data)], [lease.data], now)  # type: ignore\n"
         "        self._state.record_release",
     ),
+    # What the world at random is for: a line of somebody's state, which shows as something that a thief reads.
+    Break(
+        "that a prekey is erased at the close",
+        "contractor/held.py",
+        "        self._prekeys.erase(*(key for key in keys if prekey_lease_id",
+        "        list((key for key in keys if prekey_lease_id",
+    ),
+    Break(
+        "that the prekey of a lease that has ended is erased",
+        "contractor/held.py",
+        "            self._prekeys.erase(*spent)\n",
+        "            pass\n",
+    ),
+    Break(
+        "that a close drops what was open",
+        "contractor/task.py",
+        "                self._opened.close()\n                self._opened = None\n",
+        "                self._kept, self._opened = self._opened, None\n",
+    ),
+    Break(
+        "that a close drops the key of a renewal that is on its way",
+        "contractor/task.py",
+        "                self._key = NextKey()\n                self._leases",
+        "                self._leases",
+    ),
+    Break(
+        "that a rotation destroys the old KEK",
+        "client/rotating.py",
+        "            rotation.keks.erase(new.kek_id, old)\n",
+        "            pass\n",
+    ),
+    Break(
+        "that a phone approves only what is dated by its own clock",
+        "contractor/presence_checks.py",
+        "    if approved_at is None or abs(approved_at - now) > CLOCK_SKEW:\n",
+        "    if approved_at is None:\n",
+    ),
+    Break(
+        "that a receipt is of the lease's own contractor",
+        "issuer/receiving.py",
+        "            or receipt.frame.signer != lease.contractor\n",
+        "",
+    ),
+    Break(
+        "that a grant was revoked, in the issuer's state",
+        "issuer/state.py",
+        "            grant_revoked=bool(revoked),\n",
+        "            grant_revoked=False,\n",
+    ),
+    # And what decisions see as well.
+    Break(
+        "the presence of whoever asks",
+        "issuer/authorize.py",
+        "    _check_presence(what, granted, now)\n    _check_replaces",
+        "    _check_replaces",
+    ),
+    Break(
+        "the scope",
+        "issuer/authorize.py",
+        "    if task.batch not in granted.scope.batches and task.item not in granted.scope.items:\n",
+        "    if False:\n",
+    ),
+    Break(
+        "the end of a grant",
+        "issuer/authorize.py",
+        "    if now >= granted.expires_at:\n",
+        "    if False:\n",
+    ),
     Break(
         "nesting in rows of JSON",
         "client/rows.py",
