@@ -211,16 +211,16 @@ def test_a_restored_task_stands_in_its_queue_and_opens(world: World) -> None:
 
 
 def test_a_large_version_is_restored_in_constant_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream of 40 MiB takes less than 12 MiB; small ones and large ones alike."""
+    """A stream of 64 MiB takes less than 20 MiB, as each of four threads is two pieces ahead; small and large alike."""
     monkeypatch.setattr(importing, "STREAM_ABOVE_BYTES", 100_000)
-    film = content_of(40 * MIB)
+    film = content_of(64 * MIB)
     item = changed(world, "attachments/film.bin", film, b"short")
     world.project.versions(item)
     tracemalloc.start()
     world.project.restore_version(item, 1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 12 * MIB
+    assert peak < 20 * MIB
     assert given_back(world, "attachments/film.bin") == film
     assert summary(world.project.seal(world.source))[:2] == (0, 1)
 
