@@ -24,6 +24,7 @@ from labelvault.client.backupfile import MAGIC, read_front
 from labelvault.errors import (
     BackupError,
     ClockError,
+    ConflictError,
     DeniedError,
     GrantError,
     KeystoreError,
@@ -272,6 +273,21 @@ def test_what_was_sealed_in_the_lost_time_is_in_nobodys_way(world: World) -> Non
     assert rubric.version == 65_537
     assert not lab.project("eval").export(world.folder / "out").faults
     assert (world.folder / "out" / "rubrics" / "score.md").read_text() == "changed again"
+
+
+def test_a_second_restore_from_one_backup_seals_on_after_a_refusal(world: World) -> None:
+    """Both count from the same number, and the vault keeps what the first one sealed under it; the next one is free."""
+    file = back_up(world)
+    first, second = bring_back(world, file, "first"), bring_back(world, file, "second")
+    first.project("eval").seal_file("rubrics/score.md", BytesIO(b"by the first"))
+    project = second.project("eval")
+    with pytest.raises(ConflictError):
+        project.seal_file("rubrics/score.md", BytesIO(b"by the second"))
+    (rubric,) = project.items("rubric")
+    assert rubric.version == 1
+    assert project.seal_file("rubrics/score.md", BytesIO(b"by the second")).version == 65_538
+    assert not project.export(world.folder / "out").faults
+    assert (world.folder / "out" / "rubrics" / "score.md").read_text() == "by the second"
 
 
 # The file

@@ -13,7 +13,7 @@ from labelvault.client import restore
 from labelvault.contractor import Task
 from labelvault.contractor.approval import Approving
 from labelvault.contractor.exchange import answered
-from labelvault.errors import ClockError, FormatError, LabelVaultError
+from labelvault.errors import ClockError, ConflictError, FormatError, LabelVaultError
 from labelvault.story.simulator.places import Device, Lab, join, text_of
 from labelvault.story.simulator.rules import Books, Held
 from labelvault.story.simulator.thefts import rob
@@ -312,11 +312,14 @@ class Acts:
         self.world.rules.books[lab.id].frozen = frozen
 
     def seals(self, lab: Lab, path: str) -> None:
-        """A client seals a new version of a file."""
+        """A client seals a new version of a file; once more, where the vault has another one of that number."""
         world = self.world
         number = world.sealings.get((lab.name, path), 1) + 1
         world.sealings[lab.name, path] = number
-        sealed = lab.project.seal_file(path, BytesIO(text_of(lab.name, path, number)))
+        sealed = None
+        while sealed is None:
+            with suppress(ConflictError):
+                sealed = lab.project.seal_file(path, BytesIO(text_of(lab.name, path, number)))
         world.contents[lab.id, sealed.item, sealed.version] = text_of(lab.name, path, number)
         world.rules.sealed(lab.id, sealed.item, sealed.version)
 
