@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ class Connections:
         self._rest = threading.Condition()
         self._idle: list[sqlite3.Connection] = []
         self._busy = 0
+        self._holders: Counter[int] = Counter()
         self._forking = False
         self._closed = False
         self._pid = os.getpid()
@@ -130,8 +132,10 @@ class Connections:
 
     @contextmanager
     def _lent(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        thread = threading.get_ident()
         with self._rest:
-            self._rest.wait_for(lambda: not self._forking)
+            # Whoever has one, to watch by it say, may take another: the fork waits for him, and he must not for it.
+            self._rest.wait_for(lambda: not self._forking or self._holders[thread] > 0)
             if self._closed:
                 raise StoreError("the store is closed")
             if self._pid != os.getpid():
@@ -140,6 +144,7 @@ class Connections:
                 raise StoreError("the process was forked while the store was open; open it in each process")
             connection = self._idle.pop() if self._idle else None
             self._busy += 1
+            self._holders[thread] += 1
         try:
             if connection is None:
                 connection = self._connect(create=create)
@@ -153,6 +158,9 @@ class Connections:
         finally:
             with self._rest:
                 self._busy -= 1
+                self._holders[thread] -= 1
+                if not self._holders[thread]:
+                    del self._holders[thread]
                 if connection is not None:
                     self._take_back(connection)
                 self._rest.notify_all()

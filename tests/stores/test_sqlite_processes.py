@@ -262,6 +262,38 @@ def test_F10_a_fork_waits_for_what_is_under_way_and_holds_off_the_rest(store):
     assert store.fetch(BOX, after=0, limit=10, now=NOW) == [(1, b"late")]
 
 
+def test_F10_a_fork_waits_for_a_watcher_and_does_not_stop_him(store):
+    """Who watches by one connection reads by another while a fork waits for him: neither waits for ever."""
+    watching, begun, forked = (threading.Event() for _ in range(3))
+    found: list[list[tuple[int, bytes]]] = []
+
+    def watch():
+        with store.watch() as changed:
+            watching.set()
+            begun.wait()
+            assert changed()
+            found.append(store.fetch(BOX, after=0, limit=10, now=NOW))
+
+    def fork():
+        sqlite_files._before_fork()
+        assert store._files._idle == []
+        forked.set()
+        sqlite_files._after_fork()
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (watch, fork)]
+    threads[0].start()
+    watching.wait()
+    threads[1].start()
+    time.sleep(0.1)
+    assert not forked.is_set()
+    begun.set()
+    assert forked.wait(10)
+    for thread in threads:
+        thread.join(10)
+    assert found == [[]]
+    assert not store._files._holders
+
+
 def test_a_fork_that_went_unnoticed_fails_closed(store, monkeypatch):
     """In a process that is not the one which opened it, no inherited connection is used."""
     store.put_items([task(1)], NOW)
