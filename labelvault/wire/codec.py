@@ -19,7 +19,9 @@ MAX_VALUES: Final = 4 * 1024
 """More than the largest message has, and few enough that no 64 KiB take more than 1.5 MiB to decode."""
 MAX_INT: Final = 2**63 - 1
 SHORT_BYTES: Final = 1024
-"""What is so short may be built before it is looked at: it takes 1.5 MiB at most, too."""
+"""What is so short may be built before it is looked at, unless it could hold many long arrays."""
+_LONG_ARRAYS: Final = 64
+"""For each, msgpack takes as much memory as it claims to need, before it has a value of it: 8 KiB in so few bytes."""
 
 # By leading byte: how many bytes its length or number has. Shorter forms are not looked for here: `decode` compares.
 _RAW: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4} | {0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -60,12 +62,15 @@ def encode_ruled(value: Value) -> bytes:
 def decode_short(data: bytes) -> Value:
     """Decode at most `SHORT_BYTES` bytes for a caller who encodes what came of it, and compares.
 
-    Nothing is walked before: what so few bytes make takes less memory than the bounds of `decode` allow.
+    Nothing is walked before, but where bytes that begin long arrays are many: what the others make takes less memory
+    than the bounds of `decode` allow.
 
     Raises:
-        FormatError: no msgpack, or longer.
+        FormatError: no msgpack, or longer; or as `decode`.
     """
     _check_size(data, SHORT_BYTES)
+    if data.count(b"\xdc") + data.count(b"\xdd") > _LONG_ARRAYS:
+        _scan(data)
     try:
         value: Value = msgpack.unpackb(data, raw=False, strict_map_key=True)
     except Exception as error:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labelvault.errors import FormatError
-from labelvault.wire.codec import MAX_BYTES, MAX_DEPTH, MAX_INT, MAX_VALUES, decode, encode
+from labelvault.wire.codec import MAX_BYTES, MAX_DEPTH, MAX_INT, MAX_VALUES, SHORT_BYTES, decode, decode_short, encode
 from tests.vectors.pure import pure_python
 
 VALUES = st.recursive(
@@ -288,6 +288,20 @@ def test_P2_memory_is_bounded(name: str) -> None:
             tracemalloc.stop()
 
     assert best_of(3, peak) <= 8 * len(data) + 1024 * 1024
+
+
+@pytest.mark.parametrize("lead", [b"\xdc\x03\xfb", b"\xdd\x00\x00\x03\xf8", b"\xde\x01\xfc", b"\x9f", b"\x8f"])
+def test_P2_memory_is_bounded_for_what_is_built_before_it_is_walked(lead: bytes) -> None:
+    """A short record of nested containers, each of which claims all there is, takes no more than a long one may."""
+    data = lead * (SHORT_BYTES // len(lead))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        with pytest.raises(FormatError):
+            decode_short(data)
+        assert tracemalloc.get_traced_memory()[1] - before <= 8 * len(data) + 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
