@@ -11,6 +11,7 @@ busy, and a crash costs two windows at most.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +26,7 @@ from labelvault.client.versions import NewVersion, SealTarget, batch_id, make_cu
 from labelvault.crypto.random import random_bytes
 from labelvault.envelope.metadata import Metadata
 from labelvault.envelope.seal import SealedItem, seal_item
-from labelvault.errors import FormatError, ProjectError
+from labelvault.errors import FormatError, ProjectError, StoreError
 from labelvault.issuer.catalog import opened_together
 from labelvault.relay.beside import Beside
 from labelvault.relay.protocol import StoredItem
@@ -280,7 +281,8 @@ def _begin(target: SealTarget, run: _Run) -> None:
         run.beside = target.beside()
     window = _reserved(target, run)
     if run.beside is None:
-        target.relay.put_items([_stored(pending) for pending in window])
+        with _as_refused():
+            target.relay.put_items([_stored(pending) for pending in window])
     else:
         run.beside.begin([_stored(pending) for pending in window])
         run.being_stored = True
@@ -290,7 +292,8 @@ def _begin(target: SealTarget, run: _Run) -> None:
 def _finish(target: SealTarget, run: _Run) -> None:
     """Store what is in the window, and make all that is stored current."""
     if window := _reserved(target, run):
-        target.relay.put_items([_stored(pending) for pending in window])
+        with _as_refused():
+            target.relay.put_items([_stored(pending) for pending in window])
         with target.database.transaction():
             make_current(target, [pending.version for pending in window])
 
@@ -299,7 +302,8 @@ def _reserved(target: SealTarget, run: _Run) -> list[_Pending]:
     """Make the window that was under way current, and reserve the next: whole each, or sealed again by the next run."""
     if run.being_stored and run.beside is not None:
         run.being_stored = False
-        run.beside.settle()
+        with _as_refused():
+            run.beside.settle()
     before, run.under_way = run.under_way, []
     window, run.window, run.window_bytes = run.window, [], 0
     if before or window:
@@ -312,6 +316,15 @@ def _reserved(target: SealTarget, run: _Run) -> list[_Pending]:
             reserve(target, [pending.version for pending in window])
         run.tally["honey"] += len(decoys)
     return window
+
+
+@contextmanager
+def _as_refused() -> Iterator[None]:
+    """Raise what a vault finds malformed as its failure, which ends the run: no source's fault, to go on after."""
+    try:
+        yield
+    except FormatError as error:
+        raise StoreError(f"the vault took nothing of a window: {error}") from error
 
 
 def _stored(pending: _Pending) -> StoredItem:

@@ -14,8 +14,8 @@ from labelvault.client import Client, importing
 from labelvault.client.files import STREAM_ABOVE_BYTES, LargeFile
 from labelvault.client.importing import ProjectFolder
 from labelvault.envelope.metadata import MAX_STREAM_BYTES
-from labelvault.errors import ProjectError, RelayError, StoreError
-from tests.world import World
+from labelvault.errors import FormatError, ProjectError, RelayError, StoreError
+from tests.world import World, write_file
 
 MIB = 1024 * 1024
 SOURCES = 9
@@ -293,3 +293,26 @@ def test_a_large_file_that_is_swapped_or_gone_is_reported(world: World, low: Non
         with pytest.raises(ProjectError) as caught, each.open():
             pass
         assert caught.value.file == each.place
+
+
+def test_a_window_that_the_vault_refuses_is_no_fault_of_the_stream_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a large file requires is stored before it; if the vault calls that malformed, the run ends and says so."""
+    monkeypatch.setattr(importing, "STREAM_ABOVE_BYTES", 100_000)
+    before = world.project.items()
+    write_file(world.source, "rubrics/first.md", "small")
+    write_file(world.source, "attachments/after.bin", content_of(200_000))
+    write_file(world.source, "labelvault.toml", '[requires]\n"attachments/after.bin" = ["rubrics/first.md"]\n')
+    relay = world.lab.relay()
+
+    def refuse(items: object) -> int:
+        raise FormatError("malformed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(relay, "put_items", refuse)
+        with pytest.raises(StoreError, match="took nothing of a window"):
+            world.project.seal(world.source)
+    assert world.project.items() == before
+    report = world.project.seal(world.source)
+    assert (report.errors, report.gone) == ((), 0)
