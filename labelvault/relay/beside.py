@@ -167,7 +167,9 @@ def answer_of(error: LabelVaultError | None) -> bytes:
     """Return the answer to a batch: nothing, or what was raised."""
     if error is None:
         return sized(encode({}))
-    return sized(encode({"kind": type(error).__name__, "text": str(error)[:4096], "next_step": error.next_step}))
+    # A path in it may be no text.
+    text = str(error)[:4096].encode("utf-8", "replace").decode("utf-8")
+    return sized(encode({"kind": type(error).__name__, "text": text, "next_step": error.next_step}))
 
 
 def _rebuilt(answer: Mapping[str, object]) -> LabelVaultError:

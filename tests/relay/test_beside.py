@@ -11,7 +11,7 @@ import pytest
 
 from labelvault.errors import ConflictError, FormatError, RelayError, StoreError
 from labelvault.relay import open_relay
-from labelvault.relay.beside import Beside
+from labelvault.relay.beside import Beside, answer_of
 from labelvault.stores.values import StoredItem
 from labelvault.vendor import Vault
 from labelvault.wire.items import LEAF_BYTES
@@ -101,6 +101,11 @@ def test_a_vault_that_fails(url, tmp_path):
         beside.begin(tasks(3))
         with pytest.raises(StoreError):
             beside.settle()
+
+
+def test_what_is_no_text_ends_nothing(tmp_path):
+    """An error may quote a path of bytes that are no UTF-8: it is told as it can be."""
+    assert b"no vault at" in answer_of(RelayError("no vault at \udcff"))
 
 
 @pytest.mark.parametrize("when", ["before", "between"])
