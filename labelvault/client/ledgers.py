@@ -99,7 +99,10 @@ def _checkpoint(ledger: KnownLedger, older: str | None) -> tuple[Checkpoint, str
     log, issuer = ledger.log, ledger.certificate.message.issuer
     note = log.newest_checkpoint()
     checkpoint = verify_checkpoint(note, ledger.name, issuer, log.origin)
-    if checkpoint.size != log.size():
+    size = log.size()
+    if size < checkpoint.size:
+        raise LedgerError(f"the ledger is cut: {size} entries where the checkpoint covers {checkpoint.size}")
+    if size > checkpoint.size:
         raise LedgerError("the newest checkpoint does not cover all entries")
     if not _begins_with(log, checkpoint.size, checkpoint.root):
         raise LedgerError("entries are missing, reordered or rewritten: they do not give the checkpoint's root")

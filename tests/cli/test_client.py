@@ -309,15 +309,17 @@ def test_export_names_what_the_vault_altered_or_lost(world, tmp_path):
     """Altered bytes decide the exit code; everything else is written."""
     altered = bytes.fromhex(next(iter(world.tasks.values())))
     with contextlib.closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db, db:
-        (data,) = db.execute("SELECT data FROM pieces WHERE item = ?", (altered,)).fetchone()
+        (piece,) = db.execute("SELECT first_piece FROM items WHERE item = ?", (altered,)).fetchone()
+        (data,) = db.execute("SELECT data FROM pieces WHERE number = ?", (piece,)).fetchone()
         other = bytes(len(data))
-        db.execute("UPDATE pieces SET data = ?, leaf = ? WHERE item = ?", (other, leaf_hash(other), altered))
+        db.execute("UPDATE pieces SET data = ?, leaf = ? WHERE number = ?", (other, leaf_hash(other), piece))
     ran = world.client("export", "ferry", tmp_path / "one", "--json")
     assert ran.code == exits.AUTHENTICITY
     assert [(each["item"], each["kind"]) for each in ran.json["faults"]] == [(altered.hex(), "TamperedError")]
     assert ran.json["items"] == 12
     with contextlib.closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db, db:
-        for each in ("pieces", "tasks", "items"):
+        db.execute("DELETE FROM pieces WHERE number = ?", (piece,))
+        for each in ("tasks", "items"):
             db.execute(f"DELETE FROM {each} WHERE item = ?", (altered,))  # noqa: S608
     shown = world.client("export", "ferry", tmp_path / "two")
     assert shown.code == exits.UNREACHABLE
