@@ -649,9 +649,13 @@ def vault_forgets(world: World, version: int) -> None:
     """The vendor puts its vault back: one version of the backups is gone."""
     with closing(sqlite3.connect(world.folder / "vendor" / "vault.db")) as db:
         db.execute("PRAGMA foreign_keys=OFF")
-        ids = "SELECT item FROM items WHERE queue IS NULL GROUP BY item HAVING sum(size) > 60000"
-        for table in ("pieces", "items"):
-            db.execute(f"DELETE FROM {table} WHERE version = ? AND item IN ({ids})", (version,))  # noqa: S608
+        of_backup = (
+            "version = ? AND item IN"
+            " (SELECT item FROM items WHERE queue IS NULL GROUP BY item HAVING sum(size) > 60000)"
+        )
+        first_piece = f"SELECT first_piece FROM items WHERE {of_backup}"  # noqa: S608
+        db.execute(f"DELETE FROM pieces WHERE number IN ({first_piece})", (version,))  # noqa: S608
+        db.execute(f"DELETE FROM items WHERE {of_backup}", (version,))  # noqa: S608
         db.commit()
 
 
