@@ -104,6 +104,7 @@ def test_the_agent_keeps_an_opening_process_ready_and_hands_it_out_once(world: W
     other = ready(agent)
     assert other != kept
     os.kill(other, signal.SIGKILL)
+    wait_gone(other)
     with world.serving(), by_agent(world).begin(world.task("two"), timeout_s=60) as opening:
         assert opening.pid not in (kept, other)
         assert shown(opening)
