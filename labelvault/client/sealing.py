@@ -68,9 +68,8 @@ class _Run:
     tally: Counter[str] = field(default_factory=Counter)
     window: list[_Pending] = field(default_factory=list)
     window_bytes: int = 0
-    under_way: list[_Pending] = field(default_factory=list)
+    under_way: list[NewVersion] = field(default_factory=list)
     beside: Beside | None = None
-    being_stored: bool = False
     batches: dict[tuple[str | None, bool], bytes | None] = field(default_factory=dict)
     groups: dict[tuple[str, tuple[str, ...]], _Group] = field(default_factory=dict)
 
@@ -281,27 +280,29 @@ def _begin(target: SealTarget, run: _Run) -> None:
         run.beside = target.beside()
     window = _reserved(target, run)
     if run.beside is None:
-        with _as_refused():
-            target.relay.put_items([_stored(pending) for pending in window])
+        _put(target, window)
     else:
         run.beside.begin([_stored(pending) for pending in window])
-        run.being_stored = True
-    run.under_way = window
+    # Without the payloads, which may be 32 MiB.
+    run.under_way = [pending.version for pending in window]
 
 
 def _finish(target: SealTarget, run: _Run) -> None:
     """Store what is in the window, and make all that is stored current."""
     if window := _reserved(target, run):
-        with _as_refused():
-            target.relay.put_items([_stored(pending) for pending in window])
+        _put(target, window)
         with target.database.transaction():
             make_current(target, [pending.version for pending in window])
 
 
+def _put(target: SealTarget, window: Sequence[_Pending]) -> None:
+    with _as_refused():
+        target.relay.put_items([_stored(pending) for pending in window])
+
+
 def _reserved(target: SealTarget, run: _Run) -> list[_Pending]:
     """Make the window that was under way current, and reserve the next: whole each, or sealed again by the next run."""
-    if run.being_stored and run.beside is not None:
-        run.being_stored = False
+    if run.under_way and run.beside is not None:
         with _as_refused():
             run.beside.settle()
     before, run.under_way = run.under_way, []
@@ -309,7 +310,7 @@ def _reserved(target: SealTarget, run: _Run) -> list[_Pending]:
     if before or window:
         with target.database.transaction():
             if before:
-                make_current(target, [pending.version for pending in before])
+                make_current(target, before)
             decoys = decoys_for(target, [pending.version for pending in window])
             window += [_Pending(decoy.version, decoy.sealed) for decoy in decoys]
             window.sort(key=lambda pending: pending.version.header.item)
